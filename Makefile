@@ -1,0 +1,51 @@
+# Two commands do everything on a fresh machine that has python3 (3.11 or later) and make:
+#   make compare     sets up, then 10,000 connections on runtime, threads and uvloop
+#   make test        sets up, then lint, types and the test suite
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: help setup compare test check bench doctor clean
+
+help:
+	@echo "make compare   compare the engines at 10,000 connections (a few minutes); ARGS='--help' for options"
+	@echo "make test      lint, types and tests (a few minutes)"
+	@echo "make check     lint and types alone"
+	@echo "make bench     CPU per echo and memory per connection, closed loop (needs redis-benchmark)"
+	@echo "make doctor    what this machine can hold: fds, ports, backlog, threads"
+	@echo "make setup     the virtual environment alone, in $(VENV)"
+	@echo "make clean     remove it, and every cache"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "c10k needs Python 3.11 or later; name one: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || \
+	    { echo "python3 cannot make virtual environments here; on Debian: apt-get install python3-venv" >&2; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	    --editable '.[uvloop,loadtest,test]'
+	@touch $@
+
+compare: $(READY)
+	$(BIN)/python -m loadtest compare $(ARGS)
+
+doctor: $(READY)
+	$(BIN)/python -m loadtest doctor $(ARGS)
+
+bench: $(READY)
+	$(BIN)/python -m loadtest bench $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/python -m pytest $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,78 @@
+"""Connecting: from an address to a stream."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Generator
+from types import coroutine
+from typing import Any
+
+from .reactor import Source
+from .readiness import wait_writable
+from .stream import Stream
+from .task import current_executor
+from .threads import run_in_thread
+
+
+async def connect(host: str, port: int) -> Stream:
+    """A stream to a TCP server, given by numeric address or by name.
+
+    The addresses of a name are looked up in a thread and tried one after the other.  Raises
+    OSError if none answers; the last failure, with the others as its notes.
+    """
+    addresses = await run_in_thread(_look_up, host, port)
+    failure: OSError | None = None
+    for family, address in addresses:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return await _connect(sock, address)
+        except OSError as error:
+            if failure is not None:
+                error.add_note(f"before that: {failure}")
+            failure = error
+    assert failure is not None  # getaddrinfo returns an address or raises
+    try:
+        raise failure
+    finally:
+        del failure  # a frame that its own exception refers to is a cycle
+
+
+async def connect_unix(path: str) -> Stream:
+    """A stream to a Unix socket.  Raises OSError if nobody listens there."""
+    return await _connect(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), path)
+
+
+def _look_up(host: str, port: int) -> list[tuple[int, Any]]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in found]
+
+
+async def _connect(sock: socket.socket, address: Any) -> Stream:
+    """Connect a new socket; it is closed if that fails or is cancelled."""
+    try:
+        sock.setblocking(False)
+        try:
+            sock.connect(address)
+        except BlockingIOError:
+            await _established(sock)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                raise OSError(code, f"{os.strerror(code)}: {address}") from None
+        return Stream(sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+@coroutine
+def _established(sock: socket.socket) -> Generator[None, None, None]:
+    """Wait until a connect that is under way has come to an end, good or bad."""
+    executor = current_executor()
+    source = Source(sock.fileno())
+    executor.reactor.register(source)
+    try:
+        yield from wait_writable(source, executor)
+    finally:
+        executor.reactor.deregister(source)

@@ -1,0 +1,236 @@
+"""The executor: the ready queue, and the loop that ties reactor, timers and tasks together.
+
+One turn of the loop: poll the reactor (without waiting if a task is ready, else until the next
+timer), fire the timers that are due, then run **exactly the tasks that were ready when the turn
+began**.  A task that keeps waking itself is thus served once a turn, between two polls, and cannot
+keep I/O from the others.
+
+The fact that shaped the loop: at ten thousand connections its body runs once for each event.  So it
+is one flat function on local names, a task is resumed by a bound method that was made once, and a
+cancelled task costs the others one attribute.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from types import CodeType
+from typing import Any, TypeVar
+
+from .cancel import Cancelled, Scope
+from .clock import Clock, MonotonicClock
+from .reactor import Reactor, default_selector
+from .task import JoinHandle, Task, as_coroutine, discard, running
+from .timers import Timers
+from .wakeup import WakeupPipe
+
+T = TypeVar("T")
+
+log = logging.getLogger("runtime")
+
+#: How many I/O operations in a row succeed at once before the task that did the last one gives
+#: way.  tokio's coop budget, counted for the loop as a whole.
+BUDGET = 128
+
+
+class Executor:
+    """Runs tasks in one thread until the main one ends."""
+
+    def __init__(self, clock: Clock, selector: selectors.BaseSelector) -> None:
+        self.clock = clock
+        self.timers = Timers()
+        self.reactor = Reactor(selector)
+        #: The task that is running; None between two of them.
+        self.current: Task[Any] | None = None
+        #: Every task that is not done: nobody else need hold on to one.
+        self.tasks: set[Task[Any]] = set()
+        #: I/O operations left until a task gives way without having to wait.
+        self.budget = BUDGET
+        self._ready: deque[Task[Any]] = deque()
+        self._from_outside: deque[Task[Any]] = deque()
+        # True while a poll may block: only then does a wake-up have to write to the pipe.
+        self._asleep = False
+        self._pipe = WakeupPipe(self.reactor)
+        self._interrupt: BaseException | None = None
+        self._shutting_down = False
+
+    def spawn(
+        self,
+        coro: Awaitable[T],
+        *,
+        name: str | None = None,
+        scope: Scope | None = None,
+        site: tuple[CodeType, int],
+    ) -> Task[T]:
+        """Make a task of `coro` and put it on the ready queue."""
+        task = Task(self, self._ready, as_coroutine(coro), name, copy_context(), site)
+        if scope is not None:
+            task.scope = task.home = scope
+            task.cancelled = scope.effectively_cancelled()
+            if scope.members is None:
+                scope.members = set()
+            scope.members.add(task)
+        self.tasks.add(task)
+        task.wake()
+        if self._shutting_down:
+            task.cancel()
+        return task
+
+    @property
+    def wakeup_descriptor(self) -> int:
+        """Where `signal.set_wakeup_fd` writes to end a poll."""
+        return self._pipe.write_end
+
+    def wake_from_outside(self, task: Task[Any]) -> None:
+        """Wake a task from another thread or a signal handler."""
+        self._from_outside.append(task)
+        # Order matters: the loop sets the flag first and looks at the queue second.
+        if self._asleep:
+            self._pipe.notify()
+
+    def run_while(self, alive: Callable[[], object]) -> None:
+        """Turn the loop for as long as `alive()` is true."""
+        ready, outside = self._ready, self._from_outside
+        clock, timers, poll = self.clock, self.timers, self.reactor.poll
+        popleft = ready.popleft
+        while alive():
+            self._asleep = True
+            if ready or outside:
+                poll(0)
+            else:
+                deadline = timers.next_deadline()
+                if not poll(clock.patience(deadline)) and not outside:
+                    clock.idle(deadline)
+            self._asleep = False
+            self._pipe.drain()
+            while outside:
+                outside.popleft().wake()
+            timers.expire(clock.now())
+
+            for _ in range(len(ready)):
+                task = popleft()
+                task._queued = False
+                self.current = task
+                try:
+                    if task.cancelled:
+                        yielded = task.throw(Cancelled())
+                    else:
+                        yielded = task.context.run(task.send, None)
+                except StopIteration as stop:
+                    self._finish(task, stop.value, None)
+                except BaseException as error:
+                    self._finish(task, None, error)
+                else:
+                    if yielded is not None:
+                        self._finish(task, None, self._reject(task, yielded))
+                    elif task.cancelled:
+                        task.wake()
+            self.current = None
+            if self._interrupt is not None:
+                interrupt, self._interrupt = self._interrupt, None
+                raise interrupt
+
+    def _finish(self, task: Task[Any], value: Any, error: BaseException | None) -> None:
+        self.tasks.discard(task)
+        if error is not None and error.__traceback__ is not None:
+            # Drop the loop's own frame: it is no news to a reader, and as long as an exception
+            # refers to the loop, and the loop to the task, neither is freed without the collector.
+            error.__traceback__ = error.__traceback__.tb_next
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            self._interrupt = error
+        elif error is not None and not isinstance(error, Cancelled) and not task.awaited:
+            log.error(
+                "task %r, spawned at %s, failed and nobody awaits it",
+                task.name,
+                task.spawned_at,
+                exc_info=error,
+            )
+        task.finish(value, error)
+
+    def _reject(self, task: Task[Any], yielded: object) -> BaseException:
+        """A task awaited something that another library's loop understands."""
+        try:
+            task.throw(
+                TypeError(
+                    f"task {task.name!r} awaited {yielded!r}, which this runtime does not know: "
+                    "is it from asyncio or another async library?"
+                )
+            )
+        except BaseException as error:
+            return error
+        return RuntimeError(f"task {task.name!r} went on after it awaited {yielded!r}")
+
+    def shut_down(self) -> None:
+        """Cancel every task, let each clean up, and release what the loop holds."""
+        self._shutting_down = True
+        try:
+            for task in tuple(self.tasks):
+                task.cancel()
+            self.run_while(lambda: self.tasks)
+        finally:
+            self._pipe.close()
+            self.reactor.close()
+
+
+def spawn_site(depth: int) -> tuple[CodeType, int]:
+    """The place in the code that called `depth` frames up; a line number costs more, later."""
+    frame = sys._getframe(depth + 1)
+    return frame.f_code, frame.f_lasti
+
+
+def run(
+    main: Awaitable[T],
+    *,
+    clock: Clock | None = None,
+    selector: selectors.BaseSelector | None = None,
+) -> T:
+    """Run `main` on a new executor in this thread and return its result.
+
+    When `main` ends, every other task is cancelled and waited for.  Raises what `main` raises;
+    RuntimeError if a runtime runs in this thread already.
+
+    >>> async def answer():
+    ...     return 42
+    >>> run(answer())
+    42
+    """
+    if running.executor is not None:
+        discard(main)
+        raise RuntimeError("this thread runs a runtime already: await the coroutine, or spawn it")
+    executor = Executor(clock or MonotonicClock(), selector or default_selector())
+    running.executor = executor
+    try:
+        task = executor.spawn(main, name="main", site=spawn_site(1))
+        task.group = _MainTask()
+        try:
+            executor.run_while(lambda: not task.done)
+        finally:
+            executor.shut_down()
+        return task.outcome()
+    finally:
+        running.executor = None
+
+
+class _MainTask:
+    """`run` itself awaits the main task, so its failure is not lost."""
+
+    def child_done(self, task: Task[Any]) -> None:
+        """Nothing to do: the loop looks at `task.done`."""
+
+
+def spawn(coro: Awaitable[T], *, name: str | None = None) -> JoinHandle[T]:
+    """Start a task in the background and return the handle to await or cancel it.
+
+    It runs on its own: no scope of the spawner reaches it, it ends by itself or with the program.
+    For tasks that must not outlive a block, use `TaskGroup`.  An exception that nobody awaits at
+    the time is logged with the task's name and the place it was spawned.
+    """
+    executor = running.executor
+    if executor is None:
+        discard(coro)
+        raise RuntimeError("no runtime here: call spawn inside runtime.run(main())")
+    return executor.spawn(coro, name=name, site=spawn_site(1))

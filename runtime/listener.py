@@ -1,0 +1,217 @@
+"""Listeners: sockets that turn into streams, and `serve`, which gives each of them a task.
+
+Two things go wrong with accept(2) that are not the listener's fault.  A connection can die in the
+backlog before it is taken; the next one is as good.  And the process can run out of descriptors;
+then the connection stays where it is, the listener stays readable, and a loop that tries again at
+once is a busy loop that serves nobody.  So the first is passed over, and for the second `serve`
+waits a moment.  (The list of errors is the one that Trio keeps.)
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Generator
+from errno import (
+    ECONNABORTED,
+    EHOSTDOWN,
+    EHOSTUNREACH,
+    EINTR,
+    EMFILE,
+    ENETDOWN,
+    ENETUNREACH,
+    ENFILE,
+    ENOBUFS,
+    ENOMEM,
+    ENOPROTOOPT,
+    EOPNOTSUPP,
+    EPERM,
+    EPROTO,
+    ETIMEDOUT,
+)
+from math import inf
+from types import TracebackType, coroutine
+from typing import Any, Self
+
+from .errors import BusyError, ClosedError, closed
+from .executor import Executor
+from .reactor import Source
+from .readiness import close_source, give_way, wait_readable
+from .scopes import TaskGroup
+from .sleep import now, sleep
+from .stream import Stream
+from .task import current_executor
+
+log = logging.getLogger("runtime")
+
+#: What accept(2) reports of a connection that died in the backlog: on to the next one.
+ACCEPT_NEXT = frozenset(
+    {ECONNABORTED, EHOSTDOWN, EHOSTUNREACH, EINTR, ENETDOWN, ENETUNREACH}
+    | {ENOPROTOOPT, EOPNOTSUPP, EPERM, EPROTO, ETIMEDOUT}
+)
+#: No room for one more connection; it stays in the backlog until there is.
+ACCEPT_FULL = frozenset((EMFILE, ENFILE, ENOBUFS, ENOMEM))
+
+#: Connections that the kernel completes and holds until they are accepted.
+BACKLOG = 4096
+
+#: How long `serve` waits for room, and how often it says so, in seconds.
+_PAUSE, _LOG_EVERY = 0.1, 1.0
+
+
+class Listener(Source):
+    """A listening socket.  Close it when done, or use it as `async with listener:`."""
+
+    __slots__ = ("_accept", "_executor", "_socket", "_tcp")
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Take over a bound and listening socket; it becomes non-blocking."""
+        sock.setblocking(False)
+        super().__init__(sock.fileno())
+        self._executor: Executor = current_executor()
+        self._socket = sock
+        self._accept: Callable[[], tuple[socket.socket, Any]] = sock.accept
+        self._tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
+        self._executor.reactor.register(self)
+
+    def __repr__(self) -> str:
+        return f"<Listener fd={self._socket.fileno()}>"
+
+    @property
+    def address(self) -> Any:
+        """Where it listens, as the kernel says: with the port that it chose for port 0."""
+        return self._socket.getsockname()
+
+    def accept_nowait(self) -> Stream | None:
+        """The next connection if one is there, else None; never waits.
+
+        One that died in the backlog is passed over.  OSError with an errno of `ACCEPT_FULL` means
+        that there is no descriptor or memory for it now: it is still in the backlog.  Raises
+        ClosedError if the listener is closed.
+        """
+        while True:
+            try:
+                sock, _ = self._accept()
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                if error.errno not in ACCEPT_NEXT:
+                    raise
+            else:
+                self._executor.budget -= 1
+                if self._tcp:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return Stream(sock)
+
+    @coroutine
+    def wait(self) -> Generator[None, None, None]:
+        """Wait until another `accept_nowait` is worth a try, after one that returned None.
+
+        Raises BusyError if another task waits here already.
+        """
+        if self.reader is not None:
+            raise BusyError("another task waits on this listener; one at a time")
+        yield from wait_readable(self, self._executor)
+
+    @coroutine
+    def accept(self) -> Generator[None, None, Stream]:
+        """The next connection, waiting for it if need be.
+
+        Raises as `accept_nowait` and `wait` do; ClosedError, too, if the listener is closed
+        meanwhile.
+        """
+        if self.reader is not None:
+            raise BusyError("another task waits on this listener; one at a time")
+        executor = self._executor
+        if executor.budget < 0:
+            yield from give_way(executor)
+        while (stream := self.accept_nowait()) is None:
+            yield from wait_readable(self, executor)
+        return stream
+
+    def close(self) -> None:
+        """Stop listening.  Connections in the backlog are reset; accepted ones live on."""
+        if self._accept is closed:
+            return
+        self._accept = closed
+        close_source(self, self._executor, self._socket)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def listen(
+    host: str | None, port: int, *, backlog: int = BACKLOG, reuse_port: bool = False
+) -> Listener:
+    """Listen on a TCP port: numeric address or name, port 0 for one that the kernel chooses.
+
+    `host=None` is every address of the machine.  A name is looked up on the spot, which blocks:
+    listeners are made when a program starts.  Raises OSError if the address cannot be had.
+    """
+    family, _, _, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(address)
+        sock.listen(backlog)
+        return Listener(sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def listen_unix(path: str, *, backlog: int = BACKLOG) -> Listener:
+    """Listen on a Unix socket at `path`, which must not exist; the caller removes it afterwards."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        sock.listen(backlog)
+        return Listener(sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def serve(listener: Listener, handler: Callable[[Stream], Awaitable[object]]) -> None:
+    """Run `handler(stream)` in a task for each connection, and close the stream after it.
+
+    Returns when the listener has been closed and the last handler has ended, which is how a server
+    drains.  Cancelling it cancels the handlers.  What a handler raises is logged and ends that
+    connection alone.
+    """
+
+    async def handle(stream: Stream) -> None:
+        async with stream:
+            try:
+                await handler(stream)
+            except Exception:
+                log.exception("a connection's handler failed; the other connections go on")
+
+    said = -inf
+    async with TaskGroup() as group:
+        while True:
+            try:
+                stream = await listener.accept()
+            except ClosedError:
+                return
+            except OSError as error:
+                if error.errno not in ACCEPT_FULL:
+                    raise
+                if now() - said >= _LOG_EVERY:
+                    said = now()
+                    log.warning("no room for new connections: %s; they wait in the backlog", error)
+                await sleep(_PAUSE)
+            else:
+                group.spawn(handle(stream))

@@ -1,0 +1,62 @@
+"""Waiting for a source, and giving way to the others.
+
+The leaves that streams, listeners and connects are made of.  They are plain generators, to be used
+with `yield from` by a `@coroutine`; each yields once for each time it is resumed, and looks again.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Generator
+from selectors import EVENT_READ, EVENT_WRITE
+
+from .executor import BUDGET, Executor
+from .reactor import BOTH, Source
+
+
+def wait_readable(source: Source, executor: Executor) -> Generator[None, None, None]:
+    """Wait for the next sign that `source` is worth reading, after a read that found it dry."""
+    source.readable = False
+    if source.interest != BOTH:
+        executor.reactor.watch(source, EVENT_READ)
+    source.reader = executor.current
+    try:
+        while not source.readable:
+            yield
+    finally:
+        source.reader = None
+
+
+def wait_writable(source: Source, executor: Executor) -> Generator[None, None, None]:
+    """Wait for the next sign that there is room, after a write that found none."""
+    source.writable = False
+    if source.interest != BOTH:
+        executor.reactor.watch(source, EVENT_WRITE)
+    source.writer = executor.current
+    try:
+        while not source.writable:
+            yield
+    finally:
+        source.writer = None
+
+
+def give_way(executor: Executor) -> Generator[None, None, None]:
+    """Let the loop poll and the other tasks run: too many operations went through at once.
+
+    It stands *before* an operation, never after one: a task that is cancelled here has lost
+    nothing that it already received.
+    """
+    executor.budget = BUDGET
+    assert executor.current is not None
+    executor.current.wake()
+    yield
+
+
+def close_source(source: Source, executor: Executor, sock: socket.socket) -> None:
+    """Deregister first, close second, then let go of whoever waits: it finds out by trying."""
+    executor.reactor.deregister(source)
+    sock.close()
+    source.readable = source.writable = True
+    for waiter in (source.reader, source.writer):
+        if waiter is not None:
+            waiter.wake()

@@ -1,0 +1,73 @@
+"""Signals as something to wait for.
+
+A signal handler may run between any two lines, so it can do next to nothing safely.  Ours notes
+the number and wakes a task, by the same road that other threads take; the interpreter's own
+handler, in C, has by then written to the loop's pipe, so a poll that was asleep is over.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from .task import Task, current_executor, current_task, park
+
+
+class Signals:
+    """The signals that `signals()` waits for, in the order they arrive."""
+
+    def __init__(self, signums: tuple[int, ...]) -> None:
+        self._arrived: deque[signal.Signals] = deque()
+        self._waiting: Task[Any] | None = None
+        self._executor = current_executor()
+        self._wakeup_before = signal.set_wakeup_fd(
+            self._executor.wakeup_descriptor, warn_on_full_buffer=False
+        )
+        self._before = {signum: signal.signal(signum, self._note) for signum in signums}
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        self._arrived.append(signal.Signals(signum))
+        if self._waiting is not None:
+            self._executor.wake_from_outside(self._waiting)
+
+    def close(self) -> None:
+        """Put the handlers back that were there before."""
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        if self._before:
+            self._before = {}
+            signal.set_wakeup_fd(self._wakeup_before)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> signal.Signals:
+        self._waiting = current_task()
+        try:
+            while not self._arrived:
+                await park()
+        finally:
+            self._waiting = None
+        return self._arrived.popleft()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def signals(*signums: int) -> Signals:
+    """Catch signals from now on: `with signals(SIGTERM) as caught`, then `async for`.
+
+    From the main thread only (ValueError elsewhere).  Leaving the block restores the handlers that
+    were there before.
+    """
+    return Signals(signums)

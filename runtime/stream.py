@@ -1,0 +1,205 @@
+"""Streams: connected sockets that tasks read and write.
+
+A stream is a `Source` of the reactor with a socket in it.  It does the system call first and asks
+the reactor only when the kernel says "not now".  What it learns from each call it keeps:
+
+* a read **shorter than asked** has emptied the socket, so the next one waits at once instead of
+  paying for a system call that can only fail (tokio does this too, tokio#5866);
+* unless the stream has ended: then the end stands behind the bytes, and no further edge tells.
+
+That makes an echo one `recv`, one `send` and a share of one `epoll_wait`, which is all that a
+server in C does.  The rest is arranged so that Python adds little to it: `recv` and `send_all` are
+generators that `yield` by themselves (one frame fewer to resume than an `async def` around
+`park`), the socket's methods are bound once, and closing puts a function that raises in their
+place, so that nobody has to ask "closed?" before each call.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Generator
+from selectors import EVENT_READ
+from types import TracebackType, coroutine
+from typing import Any, Self, TypeAlias
+
+from .errors import BrokenError, BusyError, closed
+from .executor import Executor
+from .reactor import BOTH, Source
+from .readiness import close_source, give_way, wait_readable, wait_writable
+from .task import current_executor
+
+#: Bytes, or anything that shows itself as bytes.
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+_BUSY_READING = "another task is reading this stream; one reader at a time"
+_BUSY_WRITING = "another task is writing to this stream; one writer at a time"
+
+
+def broken(error: OSError) -> BrokenError:
+    """The same fault as an error of the connection, with its errno."""
+    return BrokenError(error.errno, error.strerror)
+
+
+class Stream(Source):
+    """A connected socket.  One task may read it and one may write to it at the same time.
+
+    Close it when done, or use it as `async with stream:`.
+    """
+
+    __slots__ = ("_executor", "_recv", "_send", "_socket")
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Take over a connected socket; it becomes non-blocking."""
+        sock.setblocking(False)
+        super().__init__(sock.fileno())
+        self._executor: Executor = current_executor()
+        self._socket = sock
+        self._recv: Callable[[int], bytes] = sock.recv
+        self._send: Callable[[Buffer], int] = sock.send
+        self._executor.reactor.register(self)
+
+    def __repr__(self) -> str:
+        return f"<Stream fd={self._socket.fileno()}>"
+
+    @property
+    def socket(self) -> socket.socket:
+        """The socket, for options; reading or writing it directly confuses the stream."""
+        return self._socket
+
+    @property
+    def peer_address(self) -> Any:
+        """Where the other end is, in the form of its address family; None once it is gone.
+
+        Asked of the kernel each time: ten thousand addresses that nobody looks at are not kept.
+        """
+        try:
+            return self._socket.getpeername()
+        except OSError:
+            return None
+
+    @coroutine
+    def recv(self, limit: int) -> Generator[None, None, bytes]:
+        """What has come, 1 to `limit` bytes, waiting for it if need be; b"" at the end.
+
+        Raises BrokenError if the connection is gone, ClosedError if it is closed on this side
+        (while waiting, too), BusyError if another task is reading, ValueError for a limit below 1.
+        """
+        if self.reader is not None:
+            raise BusyError(_BUSY_READING)
+        executor = self._executor
+        if executor.budget < 0:
+            yield from give_way(executor)
+        while True:
+            if self.readable:
+                try:
+                    data = self._recv(limit)
+                except BlockingIOError:
+                    self.readable = False
+                except OSError as error:
+                    raise broken(error) from error
+                else:
+                    if len(data) < limit:
+                        if not self.hangup:
+                            self.readable = False
+                    elif limit:
+                        executor.budget -= 1
+                    else:
+                        raise ValueError("cannot receive 0 bytes: that would look like the end")
+                    return data
+            else:
+                if self.interest != BOTH:
+                    executor.reactor.watch(self, EVENT_READ)
+                self.reader = executor.current
+                try:
+                    yield
+                finally:
+                    self.reader = None
+
+    @coroutine
+    def recv_into(self, buffer: bytearray | memoryview) -> Generator[None, None, int]:
+        """Like `recv`, into memory of the caller's; how many bytes came, 0 at the end."""
+        if self.reader is not None:
+            raise BusyError(_BUSY_READING)
+        if not len(buffer):
+            raise ValueError("cannot receive into no bytes: that would look like the end")
+        executor = self._executor
+        if executor.budget < 0:
+            yield from give_way(executor)
+        while True:
+            if self._recv is closed:
+                closed()
+            try:
+                count = self._socket.recv_into(buffer)
+            except BlockingIOError:
+                yield from wait_readable(self, executor)
+            except OSError as error:
+                raise broken(error) from error
+            else:
+                executor.budget -= 1
+                return count
+
+    @coroutine
+    def send_all(self, data: Buffer) -> Generator[None, None, None]:
+        """Hand all of `data` to the kernel, waiting for room when its buffer is full.
+
+        Raises as `recv` does.  After an exception it is not known how much the peer will get.
+        """
+        if self.writer is not None:
+            raise BusyError(_BUSY_WRITING)
+        executor = self._executor
+        if executor.budget < 0:
+            yield from give_way(executor)
+        try:
+            sent = self._send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise broken(error) from error
+        executor.budget -= 1
+        # The length of a memoryview counts items, and those need not be bytes.
+        if sent != len(data) or type(data) is memoryview:
+            yield from self._send_rest(memoryview(data).cast("B")[sent:])
+
+    def _send_rest(self, rest: memoryview) -> Generator[None, None, None]:
+        """The slow way: the kernel's buffer is full."""
+        executor = self._executor
+        while rest:
+            yield from wait_writable(self, executor)
+            try:
+                rest = rest[self._send(rest) :]
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise broken(error) from error
+
+    def send_eof(self) -> None:
+        """Tell the peer that nothing more will come; reading goes on.
+
+        Raises BrokenError if the connection is gone, BusyError if another task is writing.
+        """
+        if self.writer is not None:
+            raise BusyError(_BUSY_WRITING)
+        if self._recv is closed:
+            closed()
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise broken(error) from error
+
+    def close(self) -> None:
+        """Close both directions.  Tasks that wait on the stream get ClosedError; again: nothing."""
+        if self._recv is closed:
+            return
+        self._recv = self._send = closed
+        close_source(self, self._executor, self._socket)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
