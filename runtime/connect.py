@@ -21,7 +21,10 @@ async def connect(host: str, port: int) -> Stream:
     The addresses of a name are looked up in a thread and tried one after the other.  Raises
     OSError if none answers; the last failure, with the others as its notes.
     """
-    addresses = await run_in_thread(_look_up, host, port)
+    try:
+        addresses = _look_up(host, port, socket.AI_NUMERICHOST)  # asks nobody, so cannot block
+    except socket.gaierror:
+        addresses = await run_in_thread(_look_up, host, port)
     failure: OSError | None = None
     for family, address in addresses:
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -44,8 +47,8 @@ async def connect_unix(path: str) -> Stream:
     return await _connect(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), path)
 
 
-def _look_up(host: str, port: int) -> list[tuple[int, Any]]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+def _look_up(host: str, port: int, flags: int = 0) -> list[tuple[int, Any]]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
     return [(family, address) for family, _, _, _, address in found]
 
 
