@@ -55,6 +55,8 @@ class Executor:
         # True while a poll may block: only then does a wake-up have to write to the pipe.
         self._asleep = False
         self._pipe = WakeupPipe(self.reactor)
+        #: What to undo when the run ends, if it was not undone before.
+        self.at_exit: set[Callable[[], None]] = set()
         self._interrupt: BaseException | None = None
         self._shutting_down = False
 
@@ -167,11 +169,20 @@ class Executor:
     def shut_down(self) -> None:
         """Cancel every task, let each clean up, and release what the loop holds."""
         self._shutting_down = True
+        self.current = None
+        # An interrupt can have torn the loop away between taking a task off the queue and
+        # noting that, so the queue is made anew.
+        self._ready.clear()
         try:
             for task in tuple(self.tasks):
+                task._queued = False
                 task.cancel()
+                task.wake()
             self.run_while(lambda: self.tasks)
         finally:
+            self._asleep = False
+            for close in tuple(self.at_exit):
+                close()
             self._pipe.close()
             self.reactor.close()
 

@@ -99,16 +99,25 @@ class Listener(Source):
                     raise
             else:
                 self._executor.budget -= 1
-                if self._tcp:
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return Stream(sock)
+                return self._stream(sock)
+
+    def _stream(self, sock: socket.socket) -> Stream:
+        try:
+            if self._tcp:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return Stream(sock)
+        except BaseException:
+            sock.close()
+            raise
 
     @coroutine
     def wait(self) -> Generator[None, None, None]:
         """Wait until another `accept_nowait` is worth a try, after one that returned None.
 
-        Raises BusyError if another task waits here already.
+        Raises BusyError if another task waits here already, ClosedError if the listener is closed.
         """
+        if self._accept is closed:
+            closed()
         if self.reader is not None:
             raise BusyError("another task waits on this listener; one at a time")
         yield from wait_readable(self, self._executor)

@@ -67,8 +67,9 @@ class Reactor:
 
     def register(self, source: Source) -> None:
         """Begin to watch a source; edge-triggered, both sides at once and for good."""
-        source.interest = BOTH if self._edge_triggered else EVENT_READ
-        self.selector.register(source.fd, source.interest, source)
+        interest = BOTH if self._edge_triggered else EVENT_READ
+        self.selector.register(source.fd, interest, source)
+        source.interest = interest
 
     def deregister(self, source: Source) -> None:
         """Forget a source.  Call this before its descriptor is closed."""

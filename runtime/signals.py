@@ -26,6 +26,7 @@ class Signals:
             self._executor.wakeup_descriptor, warn_on_full_buffer=False
         )
         self._before = {signum: signal.signal(signum, self._note) for signum in signums}
+        self._executor.at_exit.add(self.close)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self._arrived.append(signal.Signals(signum))
@@ -38,6 +39,7 @@ class Signals:
             signal.signal(signum, handler)
         if self._before:
             self._before = {}
+            self._executor.at_exit.discard(self.close)
             signal.set_wakeup_fd(self._wakeup_before)
 
     def __aiter__(self) -> Self:
@@ -67,7 +69,7 @@ class Signals:
 def signals(*signums: int) -> Signals:
     """Catch signals from now on: `with signals(SIGTERM) as caught`, then `async for`.
 
-    From the main thread only (ValueError elsewhere).  Leaving the block restores the handlers that
-    were there before.
+    From the main thread only (ValueError elsewhere).  Leaving the block, or the end of the run,
+    restores the handlers that were there before.
     """
     return Signals(signums)

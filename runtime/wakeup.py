@@ -8,6 +8,7 @@ so that a signal which arrives between two lines of Python is never slept throug
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import suppress
 
 from .reactor import Reactor, Source
@@ -19,6 +20,10 @@ class WakeupPipe:
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
         read_end, self.write_end = os.pipe()
+        # Whoever wakes us may be about to write when the pipe closes, and by then its number may be
+        # another file's.  Reentrant, because a signal handler can interrupt another one.
+        self._lock = threading.RLock()
+        self._open = True
         os.set_blocking(read_end, False)
         os.set_blocking(self.write_end, False)
         self._source = Source(read_end)
@@ -33,8 +38,9 @@ class WakeupPipe:
 
     def notify(self) -> None:
         """End the poll that is going on, or the next one.  Any thread."""
-        with suppress(BlockingIOError):  # full of wake-ups not yet read: one more adds nothing
-            os.write(self.write_end, b"\0")
+        with self._lock, suppress(BlockingIOError):  # a full pipe wakes as well as a fuller one
+            if self._open:
+                os.write(self.write_end, b"\0")
 
     def drain(self) -> None:
         """Empty the pipe, if there is anything in it."""
@@ -45,6 +51,8 @@ class WakeupPipe:
                     pass
 
     def close(self) -> None:
-        self._reactor.deregister(self._source)
-        os.close(self._source.fd)
-        os.close(self.write_end)
+        with self._lock:
+            self._open = False
+            self._reactor.deregister(self._source)
+            os.close(self._source.fd)
+            os.close(self.write_end)

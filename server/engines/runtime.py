@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 from collections.abc import Callable, Coroutine, Sequence
 from math import inf
 
@@ -23,6 +22,7 @@ from runtime import BrokenError, Stream
 from server import logs
 from server.accepting import AcceptErrors
 from server.config import Settings
+from server.drain import Drain
 from server.listeners import Listener
 from server.metrics import Counters
 from server.protocol import SleepProtocol
@@ -80,20 +80,12 @@ class Server:
                 await runtime.yield_now()
 
     async def drain(self) -> None:
-        """Answer what was received, cancel what is open at the deadline.
-
-        Reading is shut down on every connection, so each comes to the end of its stream after the
-        bytes that have arrived, and closes the way it always does.
-        """
+        """Answer what was received, cancel what is open at the deadline."""
         logs.event(logging.INFO, "draining", connections=len(self.live))
-        for stream in tuple(self.live):
-            try:
-                stream.socket.shutdown(socket.SHUT_RD)
-            except OSError:
-                # The peer's reset came first, and the connection's task is about to see it.
-                logs.logger.debug("connection reset before the drain")
-        with runtime.move_on_after(self.settings.drain_timeout):
-            await self.below(1)
+        drain = Drain(self.settings.drain_timeout)
+        while self.live and (seconds := drain.step(each.socket.fileno() for each in self.live)):
+            with runtime.move_on_after(seconds):
+                await self.below(1)
         if self.live:
             self.counters.aborted = len(self.live)
             logs.event(logging.WARNING, "drain timeout", aborted=len(self.live))

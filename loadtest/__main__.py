@@ -1,0 +1,211 @@
+"""The command line of the load tests: `python -m loadtest compare | doctor | bench`."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+
+from loadtest.addresses import parse_sources
+from loadtest.compare import BadPlan, command_line, run_compare
+from loadtest.doctor import Need, run_doctor
+from loadtest.options import argument, payload_bytes, positive_seconds, seconds, source_addresses
+from loadtest.plan import DEFAULT_MODES, ECHOES_PER_SECOND, MODES, Plan, parse_modes
+
+BAD_INPUT = 2
+
+EXAMPLES = """\
+examples:
+  python -m loadtest doctor --connections 10000
+      what this machine can hold, and what is short
+  python -m loadtest compare
+      10,000 connections on runtime, threads and uvloop; about four minutes
+  python -m loadtest compare --modes runtime,uvloop-protocol --connections 1000 --duration 10
+      a quick look at two of them
+  python -m loadtest bench --help
+      peak rate and CPU per echo, closed loop, by redis-benchmark
+
+By hand, against a server that runs already:
+  locust -f loadtest/locustfile.py --host tcp://127.0.0.1:7007
+
+exit status: 0 all good, 1 a run failed or a limit is short, 2 bad input
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a bad flag in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: {message} (see --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["bench"]:
+        # Its own program: with everything it needs imported only if it is asked for.
+        from loadtest import peak
+
+        return peak.main(arguments[1:])
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    if parsed.command == "doctor":
+        return run_doctor(_need(parsed), Console())
+    try:
+        return run_compare(_plan(parsed), command_line(arguments), Console(), Console(stderr=True))
+    except BadPlan as error:
+        sys.stderr.write(f"{parser.prog} compare: {error}\n")
+        return BAD_INPUT
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m loadtest",
+        description="Load tests for the echo/sleep server, and a comparison of its engines.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_compare(commands.add_parser("compare", help="each engine under the same Locust load"))
+    _add_doctor(commands.add_parser("doctor", help="what this machine can hold"))
+    commands.add_parser("bench", help="peak rate, closed loop (needs redis-benchmark)")
+    return parser
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Starts each engine, holds the asked number of connections on it with Locust, samples "
+        "the server process, and writes report.html, results.json and raw files to --out."
+    )
+    _add_modes(parser)
+    _add_connections(parser)
+    add = parser.add_argument
+    add(
+        "--duration",
+        type=argument(positive_seconds),
+        default=45.0,
+        metavar="S",
+        help="seconds to measure once all connections are held (default 45)",
+    )
+    add(
+        "--repeats",
+        type=argument(positive),
+        default=1,
+        metavar="N",
+        help="runs of each engine, in the order A B C, C B A (default 1)",
+    )
+    add(
+        "--out",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="where to write (default results/)",
+    )
+    add(
+        "--payload",
+        type=argument(payload_bytes),
+        default=64,
+        metavar="BYTES",
+        help="size of an echo (default 64)",
+    )
+    add(
+        "--pacing",
+        type=argument(seconds),
+        default=None,
+        metavar="S",
+        help="seconds between the echoes of one connection (default: connections / "
+        f"{ECHOES_PER_SECOND}, so {ECHOES_PER_SECOND:,} echoes a second in all)",
+    )
+    add(
+        "--spawn-rate",
+        type=argument(positive),
+        default=500,
+        metavar="N",
+        help="new connections a second (default 500)",
+    )
+    _add_sources(parser)
+    add(
+        "--server-command",
+        type=argument(shlex.split),
+        default=[sys.executable, "-m", "server"],
+        metavar="COMMAND",
+        help="what to start; --mode, --echo and --sleep are added (default: python -m server)",
+    )
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Checks descriptors, ports, threads, queues, memory and cores for a number of "
+        "connections with both sides on this machine; exit status 1 if something is short."
+    )
+    _add_connections(parser)
+    _add_modes(parser)
+    _add_sources(parser)
+
+
+def _add_modes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--modes",
+        type=argument(parse_modes),
+        default=parse_modes(DEFAULT_MODES),
+        metavar="M,M",
+        help=f"engines, of {', '.join(MODES)} (default {DEFAULT_MODES})",
+    )
+
+
+def _add_connections(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--connections",
+        type=argument(positive),
+        default=10_000,
+        metavar="N",
+        help="connections to hold at the same time (default 10000)",
+    )
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--source-addresses",
+        type=argument(source_addresses),
+        default="",
+        metavar="LIST",
+        help="connect from these for more ports, e.g. 127.0.0.2-127.0.0.5",
+    )
+
+
+def _need(parsed: argparse.Namespace) -> Need:
+    return Need(
+        connections=parsed.connections,
+        sources=len(parse_sources(parsed.source_addresses)),
+        threads="threads" in parsed.modes,
+    )
+
+
+def _plan(parsed: argparse.Namespace) -> Plan:
+    pacing = parsed.pacing
+    return Plan(
+        modes=parsed.modes,
+        connections=parsed.connections,
+        duration=parsed.duration,
+        repeats=parsed.repeats,
+        payload=parsed.payload,
+        pacing=parsed.connections / ECHOES_PER_SECOND if pacing is None else pacing,
+        spawn_rate=parsed.spawn_rate,
+        source_addresses=parsed.source_addresses,
+        out=parsed.out,
+        server_command=tuple(parsed.server_command),
+    )
+
+
+def positive(text: str) -> int:
+    """A whole number over zero."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(f"{text} is not a whole number over 0")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""What this machine can hold: each limit, what it allows, and what lifts it.
+
+Limits bite in an order: file descriptors first (one process on each side holds all connections),
+then ports, then threads, and the queues decide how fast connections may come. `compare` asks the
+same questions before it starts, because 10,000 connections that fail one after another tell
+nothing about the server.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from loadtest import kernel
+from loadtest.fds import SPARE_FDS, fd_limit
+from loadtest.pinning import choose_cores
+
+# Both sides on this machine, the hungriest engine (a thread per connection) and the kernel's
+# socket buffers: generous, measured at about 50 KB.
+BYTES_PER_CONNECTION = 64 * 1024
+# Each thread's stack is one mapping and its guard page another.
+MAPPINGS_PER_THREAD = 2
+
+
+@dataclass(frozen=True)
+class Need:
+    """What is going to be asked of the machine."""
+
+    connections: int
+    sources: int = 1
+    threads: bool = True
+    burst: int = 500
+
+
+@dataclass(frozen=True)
+class Check:
+    """One limit. `allows` is a number of connections, None where it limits their pace alone."""
+
+    name: str
+    value: str
+    allows: int | None
+    ok: bool
+    remedy: str
+
+
+def check_machine(need: Need) -> list[Check]:
+    """Every limit against what is needed, the ones that bite first, first."""
+    checks = [_open_files(need), _ports(need)]
+    if need.threads:
+        checks += _threads(need)
+    checks += [*_queues(need), _memory(need), _cores()]
+    return checks
+
+
+def short_of(checks: Sequence[Check]) -> list[Check]:
+    return [check for check in checks if not check.ok]
+
+
+def explain_shortage(need: Need, checks: Sequence[Check]) -> str:
+    """One line: what is short, and what can be done instead."""
+    short = short_of(checks)
+    limits = "; ".join(f"{check.name} {check.value}: {check.remedy}" for check in short)
+    possible = min((check.allows for check in checks if check.allows is not None), default=0)
+    instead = f"; or --connections {possible}" if possible > 0 else ""
+    return f"{need.connections} connections do not fit this machine: {limits}{instead}"
+
+
+def run_doctor(need: Need, console: Console) -> int:
+    """Print the table; 0 if everything is there, 1 if something is short."""
+    checks = check_machine(need)
+    table = Table(title=f"{need.connections:,} connections on this machine")
+    table.add_column("limit")
+    table.add_column("value", justify="right")
+    table.add_column("allows", justify="right")
+    table.add_column("")
+    table.add_column("remedy")
+    for check in checks:
+        allows = "" if check.allows is None else f"{check.allows:,}"
+        verdict = "[green]ok[/]" if check.ok else "[red]short[/]"
+        table.add_row(check.name, check.value, allows, verdict, "" if check.ok else check.remedy)
+    console.print(table)
+    short = short_of(checks)
+    if short:
+        shortage = explain_shortage(need, checks)
+        console.print(shortage, markup=False, highlight=False, soft_wrap=True)
+        return 1
+    console.print(f"{need.connections:,} connections fit.")
+    return 0
+
+
+def _limit(need: Need, name: str, value: str, allows: int, remedy: str) -> Check:
+    allows = max(0, allows)
+    return Check(name, value, allows, allows >= need.connections, remedy)
+
+
+def _open_files(need: Need) -> Check:
+    limit = fd_limit()
+    value = f"{limit.hard:,}"
+    if limit.soft < limit.hard:
+        value += f" (soft {limit.soft:,} is raised at start)"
+    remedy = "raise the hard limit (ulimit -Hn, or nofile in limits.conf or compose)"
+    return _limit(need, "open files", value, limit.hard - SPARE_FDS, remedy)
+
+
+def _ports(need: Need) -> Check:
+    ports = kernel.port_range()
+    wanted = -(-need.connections // ports)
+    remedy = f"more sources: --source-addresses 127.0.0.2-127.0.0.{min(254, 1 + wanted)}"
+    value = f"{ports:,}" if need.sources <= 1 else f"{ports:,} x {need.sources} sources"
+    return _limit(need, "local ports", value, ports * max(1, need.sources), remedy)
+
+
+def _threads(need: Need) -> Iterator[Check]:
+    running = kernel.threads_running()
+    remedy = "leave out the threads engine (--modes runtime,uvloop)"
+    for name in ("kernel/threads-max", "kernel/pid_max"):
+        limit = kernel.read_int(Path("/proc/sys", name))
+        if limit is not None:
+            yield _limit(need, name.split("/")[1], f"{limit:,}", limit - running, remedy)
+    mappings = kernel.read_int("/proc/sys/vm/max_map_count")
+    if mappings is not None:
+        allows = mappings // MAPPINGS_PER_THREAD - SPARE_FDS
+        yield _limit(need, "max_map_count", f"{mappings:,}", allows, remedy)
+    pids = kernel.cgroup_limit("pids", "pids.max", "pids.max")
+    if pids is not None:
+        yield _limit(need, "cgroup pids.max", f"{pids:,}", pids - SPARE_FDS, remedy)
+
+
+def _queues(need: Need) -> Iterator[Check]:
+    for name, path in (
+        ("accept queue", "/proc/sys/net/core/somaxconn"),
+        ("SYN queue", "/proc/sys/net/ipv4/tcp_max_syn_backlog"),
+    ):
+        length = kernel.read_int(path)
+        if length is not None:
+            remedy = f"raise it, or come slower: --spawn-rate {max(1, length // 2)}"
+            value = f"bursts of {length:,}"
+            yield Check(name, value, None, length >= need.burst, remedy)
+
+
+def _memory(need: Need) -> Check:
+    available = psutil.virtual_memory().available
+    limit = kernel.cgroup_limit("memory", "memory.max", "memory.limit_in_bytes")
+    if limit is not None:
+        available = min(available, limit)
+    value = f"{available / 2**30:.1f} GiB"
+    return _limit(
+        need, "memory", value, available // BYTES_PER_CONNECTION, "close what else is running"
+    )
+
+
+def _cores() -> Check:
+    cores = choose_cores()
+    remedy = "two cores keep server and client apart; with one, compare CPU and memory alone"
+    return Check("cores", cores.describe(), None, True, remedy)

@@ -1,0 +1,73 @@
+"""The server as a process, known by its command line alone.
+
+`--mode M --echo 127.0.0.1:0 --sleep 127.0.0.1:0` makes it print `listening SERVICE HOST:PORT` for
+each listener once all are bound. Port 0 lets the kernel choose, so that a run never meets the
+TIME_WAIT sockets of the one before.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from loadtest.addresses import Target, parse_target
+from loadtest.child import POLL, Child, RunFailed
+from loadtest.figures import LineTail
+from loadtest.pinning import CpuSet, pinned
+from loadtest.plan import Plan
+from loadtest.run_files import RunFiles
+
+START_PATIENCE = 20.0
+# Longer than any sensible --drain-timeout: the clients have gone by then.
+STOP_PATIENCE = 30.0
+SERVICES = {"echo", "sleep"}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A server that is ready, and where its echo service listens."""
+
+    child: Child
+    echo: Target
+
+    def stop(self) -> int:
+        """SIGTERM; RunFailed unless it drains and exits 0."""
+        status = self.child.stop(STOP_PATIENCE)
+        if status != 0:
+            raise RunFailed(f"after SIGTERM, {self.child.explain(status)}")
+        return status
+
+
+def engine_command(plan: Plan, mode: str) -> list[str]:
+    return [*plan.server_command, "--mode", mode, "--echo", "127.0.0.1:0", "--sleep", "127.0.0.1:0"]
+
+
+@contextmanager
+def running_engine(plan: Plan, mode: str, files: RunFiles, cpus: CpuSet) -> Iterator[Engine]:
+    """Start the server, wait until it listens, and see that it is gone afterwards."""
+    with pinned(cpus):
+        child = Child(
+            f"server ({mode})",
+            engine_command(plan, mode),
+            files.server_out,
+            files.server_log,
+            os.environ,
+        )
+    with child:
+        yield Engine(child, _wait_until_listening(child, LineTail(files.server_out)))
+
+
+def _wait_until_listening(child: Child, output: LineTail) -> Target:
+    found: dict[str, str] = {}
+    deadline = time.monotonic() + START_PATIENCE
+    while time.monotonic() < deadline:
+        for line in output.read():
+            match line.split():
+                case ["listening", service, address]:
+                    found[service] = address
+        if found.keys() >= SERVICES:
+            return parse_target(found["echo"])
+        child.check_alive("before it listened")
+        time.sleep(POLL)
+    raise RunFailed(f"{child.name} did not listen within {START_PATIENCE:g} s")

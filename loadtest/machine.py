@@ -1,0 +1,100 @@
+"""Where and with what a measurement was made: without it the figures mean nothing."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from loadtest.fds import fd_limit
+
+PACKAGES = ("c10k", "uvloop", "locust", "gevent", "psutil")
+SYSCTLS = (
+    "net/core/somaxconn",
+    "net/ipv4/tcp_max_syn_backlog",
+    "net/ipv4/ip_local_port_range",
+    "kernel/threads-max",
+    "kernel/pid_max",
+    "vm/max_map_count",
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The machine, its limits and the versions of what ran."""
+
+    cpu: str
+    cores: int
+    memory_bytes: int
+    kernel: str
+    open_files: int
+    sysctls: dict[str, str]
+    python: str
+    git_revision: str
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def one_line(self) -> str:
+        gib = self.memory_bytes / 2**30
+        return f"{self.cores} x {self.cpu}, {gib:.0f} GiB, Linux {self.kernel}, {self.python}"
+
+
+def describe_machine() -> Machine:
+    return Machine(
+        cpu=_cpu_model(),
+        cores=len(os.sched_getaffinity(0)),
+        memory_bytes=psutil.virtual_memory().total,
+        kernel=platform.release(),
+        open_files=fd_limit().hard,
+        sysctls={name.replace("/", "."): _sysctl(name) for name in SYSCTLS},
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        git_revision=_git_revision(),
+        versions={name: _version(name) for name in PACKAGES},
+    )
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.machine()
+
+
+def _sysctl(name: str) -> str:
+    try:
+        return " ".join(Path("/proc/sys", name).read_text().split())
+    except OSError:
+        return "unknown"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _git_revision() -> str:
+    """Of the sources these are, "+changes" if they differ from it; "unknown" outside git."""
+    here = Path(__file__).parent
+    revision = _git(here, "rev-parse", "--short=12", "HEAD")
+    if not revision:
+        return "unknown"
+    return revision + ("+changes" if _git(here, "status", "--porcelain") else "")
+
+
+def _git(directory: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(directory), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,284 @@
+"""`bench`: what one echo costs the server when the clients ask as fast as they are answered.
+
+Locust is written in Python and would be what is measured, so the load comes from a C program,
+redis-benchmark. It speaks to an echo server without knowing it, because a Redis request is itself
+a valid Redis reply. Every connection sends 64 bytes, waits for them, and sends again: a closed
+loop, in which a faster server gets more work, so that rates say as much about the client's core as
+about the server's. **CPU per echo** does not, and that is the figure here: the server's CPU
+seconds between the moment the last connection is open and the last answer, by the number of
+echoes. Opening the connections is not in it.
+
+The machine may be shared and its speed may drift, so the engines take turns (A B C, C B A, ...)
+and a ratio is made within each turn before the median is taken.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from loadtest.child import Child, RunFailed
+from loadtest.doctor import Need, check_machine, explain_shortage, short_of
+from loadtest.engine_process import Engine, running_engine
+from loadtest.fds import raise_fd_limit
+from loadtest.machine import describe_machine
+from loadtest.options import argument
+from loadtest.pinning import Cores, choose_cores, pinned
+from loadtest.plan import MODES, parse_modes
+from loadtest.progress import Reporter
+from loadtest.run_files import RunFiles
+from loadtest.sampler import Sample, Sampler
+
+CLIENT = "redis-benchmark"
+# With its Redis framing this makes 64 bytes on the wire.
+PAYLOAD = "x" * 43
+# redis-benchmark's own limit.
+MAX_CONNECTIONS = 10_000
+# It opens 64 connections and pauses for 50 ms, so 10,000 take about 8 s.
+CONNECT_PATIENCE = 60.0
+# For the slowest engine on a slow machine, with room.
+SECONDS_PER_ECHO = 1e-3
+POLL = 0.05
+
+EPILOG = """\
+examples:
+  python -m loadtest bench
+  python -m loadtest bench --modes runtime,uvloop-protocol --connections 100 --repeats 5
+
+Needs redis-benchmark (Debian: apt-get install redis-tools).
+exit status: 0 all good, 1 a run failed, 2 bad input
+"""
+
+
+@dataclass(frozen=True)
+class PeakPlan:
+    """What is asked for."""
+
+    modes: tuple[str, ...]
+    connections: int
+    requests: int
+    repeats: int
+    out: Path
+    server_command: tuple[str, ...] = (sys.executable, "-m", "server")
+
+    def runs(self) -> list[tuple[int, str]]:
+        """Repeat and mode; every second round the other way, so that drift favours nobody."""
+        return [
+            (repeat, mode)
+            for repeat in range(1, self.repeats + 1)
+            for mode in (self.modes if repeat % 2 else self.modes[::-1])
+        ]
+
+
+@dataclass(frozen=True)
+class Peak:
+    """One run. CPU in microseconds per echo, RSS in bytes per connection."""
+
+    mode: str
+    repeat: int
+    cpu_user: float
+    cpu_system: float
+    rss: float
+    echoes_per_second: float
+
+    @property
+    def cpu(self) -> float:
+        return self.cpu_user + self.cpu_system
+
+
+@dataclass
+class PeakResults:
+    """All runs so far; a failed one is a reason in place of figures."""
+
+    peaks: list[Peak] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def of(self, mode: str) -> list[Peak]:
+        return [peak for peak in self.peaks if peak.mode == mode]
+
+    def ratio(self, mode: str, rival: str) -> float | None:
+        """CPU per echo of `mode` by that of `rival`: the median over the rounds both finished."""
+        theirs = {peak.repeat: peak.cpu for peak in self.of(rival)}
+        pairs = [peak.cpu / theirs[peak.repeat] for peak in self.of(mode) if peak.repeat in theirs]
+        return statistics.median(pairs) if pairs else None
+
+
+def main(argv: Sequence[str]) -> int:
+    """The `bench` command; its exit status."""
+    parser = _parser()
+    parsed = parser.parse_args(argv)
+    plan = PeakPlan(parsed.modes, parsed.connections, parsed.requests, parsed.repeats, parsed.out)
+    fault = _fault(plan)
+    if fault:
+        sys.stderr.write(f"{parser.prog}: {fault}\n")
+        return 2
+    raise_fd_limit()
+    cores = choose_cores()
+    results = PeakResults()
+    with pinned(cores.observer), Reporter(Console(stderr=True)) as reporter:
+        reporter.note(
+            f"{len(plan.runs())} runs of {plan.requests:,} echoes over {plan.connections:,} "
+            f"connections; {cores.describe().replace('Locust', CLIENT)}"
+        )
+        for repeat, mode in plan.runs():
+            reporter.update(f"{mode} {repeat}/{plan.repeats}", "")
+            try:
+                results.peaks.append(_run(plan, mode, repeat, cores))
+            except RunFailed as failure:
+                results.failures.append(f"{mode} {repeat}: {failure}")
+                reporter.note(f"{mode} {repeat}: FAILED: {failure}")
+    _write(plan, results)
+    _print(plan, results, Console())
+    return 1 if results.failures else 0
+
+
+def _fault(plan: PeakPlan) -> str:
+    """What keeps the bench from starting, and the remedy; empty if nothing does."""
+    if shutil.which(CLIENT) is None:
+        return f"{CLIENT} is not installed; on Debian: apt-get install redis-tools"
+    if plan.connections > MAX_CONNECTIONS:
+        return f"{CLIENT} holds at most {MAX_CONNECTIONS:,} connections; ask for no more"
+    need = Need(plan.connections, sources=1, threads="threads" in plan.modes)
+    checks = check_machine(need)
+    if short_of(checks):
+        return explain_shortage(need, checks)
+    try:
+        (plan.out / "raw").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return f"cannot write to --out {plan.out}: {error.strerror}"
+    return ""
+
+
+def _run(plan: PeakPlan, mode: str, repeat: int, cores: Cores) -> Peak:
+    files = RunFiles.below(plan.out, mode, repeat)
+    with running_engine(plan, mode, files, cores.server) as engine:
+        sampler = Sampler(engine.child.pid)
+        idle = sampler.take(None)
+        with _client(plan, engine, files, cores) as client:
+            begin = _all_open(plan, sampler, idle, client)
+            # Halfway: every connection has echoed, none has closed.
+            rss, end = _watch(plan, sampler, client)
+        engine.stop()
+    per_echo = 1e6 / plan.requests
+    return Peak(
+        mode=mode,
+        repeat=repeat,
+        cpu_user=(end.cpu_user - begin.cpu_user) * per_echo,
+        cpu_system=(end.cpu_system - begin.cpu_system) * per_echo,
+        rss=(rss - idle.rss) / plan.connections,
+        echoes_per_second=plan.requests / (end.at - begin.at),
+    )
+
+
+def _client(plan: PeakPlan, engine: Engine, files: RunFiles, cores: Cores) -> Child:
+    command = [CLIENT, "-h", engine.echo.host, "-p", str(engine.echo.port)]
+    command += ["-c", str(plan.connections), "-n", str(plan.requests), "--csv", "ECHO", PAYLOAD]
+    with pinned(cores.client):
+        return Child(CLIENT, command, files.locust_out, files.locust_log, os.environ)
+
+
+def _all_open(plan: PeakPlan, sampler: Sampler, idle: Sample, client: Child) -> Sample:
+    deadline = time.monotonic() + CONNECT_PATIENCE
+    while (sample := sampler.take(None)).fds - idle.fds < plan.connections:
+        client.check_alive("before all connections were open")
+        if time.monotonic() > deadline:
+            opened = sample.fds - idle.fds
+            raise RunFailed(f"{opened:,} connections were open after {CONNECT_PATIENCE:g} s")
+        time.sleep(POLL)
+    return sample
+
+
+def _watch(plan: PeakPlan, sampler: Sampler, client: Child) -> tuple[int, Sample]:
+    """The largest RSS under load, and the sample after the last echo."""
+    deadline = time.monotonic() + 30.0 + plan.requests * SECONDS_PER_ECHO
+    rss = 0
+    while client.status is None:
+        if time.monotonic() > deadline:
+            raise RunFailed(f"{CLIENT} was not done in time")
+        time.sleep(POLL)
+        rss = max(rss, sampler.take(None).rss)
+    if client.status != 0:
+        raise RunFailed(client.explain(client.status))
+    return rss, sampler.take(None)
+
+
+def _write(plan: PeakPlan, results: PeakResults) -> None:
+    document = {
+        "machine": asdict(describe_machine()),
+        "connections": plan.connections,
+        "requests": plan.requests,
+        "runs": [asdict(peak) for peak in results.peaks],
+        "failures": results.failures,
+    }
+    (plan.out / "bench.json").write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _print(plan: PeakPlan, results: PeakResults, console: Console) -> None:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    rivals = [mode for mode in plan.modes if mode != "runtime"] if "runtime" in plan.modes else []
+    table.add_column("engine", no_wrap=True)
+    for column in ("CPU us/echo", "(min-max)", "user", "system", "RSS B/conn", "echoes/s"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for mode in plan.modes:
+        peaks = results.of(mode)
+        if not peaks:
+            table.add_row(mode, "failed", style="red")
+            continue
+        cpu = [peak.cpu for peak in peaks]
+        table.add_row(
+            mode,
+            f"{statistics.median(cpu):.1f}",
+            f"{min(cpu):.1f}-{max(cpu):.1f}",
+            f"{statistics.median(peak.cpu_user for peak in peaks):.1f}",
+            f"{statistics.median(peak.cpu_system for peak in peaks):.1f}",
+            f"{statistics.median(peak.rss for peak in peaks):,.0f}",
+            f"{statistics.median(peak.echoes_per_second for peak in peaks):,.0f}",
+        )
+    console.print(table)
+    for rival in rivals:
+        ratio = results.ratio("runtime", rival)
+        if ratio is not None:
+            console.print(f"CPU per echo, runtime / {rival}: {ratio:.2f}", highlight=False)
+    console.print(
+        f"{plan.connections:,} connections, 64 bytes, closed loop, {plan.repeats} interleaved "
+        f"rounds; wrote {plan.out}/bench.json",
+        soft_wrap=True,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtest bench",
+        description="CPU per echo and memory per connection under a closed loop from a C client.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--modes",
+        type=argument(parse_modes),
+        default=("runtime", "uvloop", "uvloop-protocol"),
+        metavar="M,M",
+        help=f"engines, of {', '.join(MODES)} (default runtime,uvloop,uvloop-protocol)",
+    )
+    add("--connections", type=_positive, default=10_000, metavar="N", help="default 10000")
+    add("--requests", type=_positive, default=400_000, metavar="N", help="echoes a run (400000)")
+    add("--repeats", type=_positive, default=3, metavar="N", help="rounds (default 3)")
+    add("--out", type=Path, default=Path("results"), metavar="DIR", help="default results/")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number over 0")
+    return int(text)

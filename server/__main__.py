@@ -1,0 +1,32 @@
+"""The command ``python -m server``, also installed as ``c10k-server``."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from server import config, engines, limits, listeners, logs
+from server.errors import UsageError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT, then drain. Returns the exit status."""
+    try:
+        settings, check_only = config.load(argv, os.environ, limits.raise_fd_limit())
+        if check_only:
+            sys.stdout.write(settings.as_toml())
+            return 0
+        logs.configure(settings.log_format)
+        run = engines.load(settings.mode)
+        with listeners.open_listeners(settings) as opened:
+            run(settings, opened, lambda: listeners.announce(opened))
+    except UsageError as error:
+        sys.stderr.write(f"c10k-server: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        # Before an engine has taken over SIGINT there is nothing to drain.
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""The engines: five ways to serve the same two services, in a module each.
+
+An engine is a function ``run(settings, listeners, ready)``. It takes over SIGTERM and SIGINT,
+calls ``ready()``, serves, and returns after the drain that follows a signal. An engine's module
+is imported only when its mode is chosen, so that no engine pays memory for another's imports.
+"""
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
+
+from server.config import Settings
+from server.errors import UsageError
+from server.listeners import Listener
+
+ENGINES = {
+    "runtime": "server.engines.runtime:run",
+    "threads": "server.engines.threads:run",
+    "uvloop": "server.engines.asyncio_streams:run_uvloop",
+    "uvloop-protocol": "server.engines.asyncio_protocol:run",
+    "asyncio": "server.engines.asyncio_streams:run",
+}
+
+
+class Engine(Protocol):
+    """Serve on ``listeners`` until a signal, and drain."""
+
+    def __call__(
+        self, settings: Settings, listeners: Sequence[Listener], ready: Callable[[], None]
+    ) -> None: ...
+
+
+def load(mode: str) -> Engine:
+    """The engine of a mode; a UsageError if what it needs is not installed."""
+    module, _, function = ENGINES[mode].partition(":")
+    if mode.startswith("uvloop"):
+        try:
+            importlib.import_module("uvloop")
+        except ImportError as error:
+            raise UsageError(
+                f"mode {mode} needs uvloop, which does not import ({error}); "
+                "pip install 'c10k[uvloop]' or choose another --mode"
+            ) from None
+    return cast(Engine, getattr(importlib.import_module(module), function))

@@ -1,0 +1,61 @@
+"""Fixtures: real servers, known by their command line as the load tests know them."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.loadtest.harness import PATIENCE, REPOSITORY
+
+
+@dataclass(frozen=True)
+class Server:
+    """The ports of a running server."""
+
+    echo: int
+    sleep: int
+
+
+@contextmanager
+def running_server(mode: str, directory: Path) -> Iterator[Server]:
+    command = [sys.executable, "-m", "server", "--mode", mode]
+    command += ["--echo", "127.0.0.1:0", "--sleep", "127.0.0.1:0"]
+    out = directory / f"{mode}.out"
+    with out.open("wb") as stdout, (directory / f"{mode}.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=REPOSITORY, env=os.environ, stdout=stdout, stderr=log
+        )
+    try:
+        yield _ports(process, out)
+    finally:
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+
+
+def _ports(process: subprocess.Popen[bytes], out: Path) -> Server:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:
+        lines = [line.split() for line in out.read_text().splitlines()]
+        ports = {line[1]: int(line[2].rpartition(":")[2]) for line in lines if len(line) == 3}
+        if ports.keys() >= {"echo", "sleep"}:
+            return Server(ports["echo"], ports["sleep"])
+        time.sleep(0.02)
+    raise AssertionError("the server did not start")
+
+
+@pytest.fixture(scope="module")
+def asyncio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server("asyncio", tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def runtime_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server("runtime", tmp_path_factory.mktemp("server")) as server:
+        yield server

@@ -1,0 +1,62 @@
+"""Times keep three significant digits, in a bounded number of buckets."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.buckets import CEILING_MS, bucket_response_time, percentile, subtract, summarise
+
+
+@pytest.mark.parametrize(
+    ("time", "bucket"),
+    [
+        (0.0, 0.0),
+        (0.0004, 0.0),
+        (0.3126, 0.313),
+        (1.2345, 1.23),
+        (12.345, 12.3),
+        (123.45, 123.0),
+        (12345.6, 12300.0),
+        (-0.2, 0.0),
+        (1e9, CEILING_MS),
+    ],
+)
+def test_a_time_is_filed_under_three_significant_digits(time: float, bucket: float) -> None:
+    assert bucket_response_time(time) == bucket
+
+
+@given(st.floats(min_value=0.5, max_value=CEILING_MS))
+def test_a_bucket_is_within_half_a_percent_of_the_time(time: float) -> None:
+    assert bucket_response_time(time) == pytest.approx(time, rel=0.00501)
+
+
+def test_the_number_of_buckets_is_bounded() -> None:
+    time, buckets = 0.0001, set()
+    while time < 2 * CEILING_MS:
+        buckets.add(bucket_response_time(time))
+        time *= 1.0005
+    assert 6000 < len(buckets) < 7500
+
+
+def test_a_percentile_is_the_smallest_bucket_that_covers_it() -> None:
+    histogram = {1.0: 50, 2.0: 49, 9.0: 1}
+    assert percentile(histogram, 0.50) == 1.0
+    assert percentile(histogram, 0.51) == 2.0
+    assert percentile(histogram, 0.99) == 2.0
+    assert percentile(histogram, 0.991) == 9.0
+    assert percentile(histogram, 1.0) == 9.0
+
+
+def test_an_empty_histogram_has_no_percentiles() -> None:
+    assert summarise({}) == {
+        "count": 0,
+        "p50": None,
+        "p90": None,
+        "p99": None,
+        "p99.9": None,
+        "max": None,
+    }
+
+
+def test_the_difference_of_two_snapshots_is_what_came_between() -> None:
+    assert subtract({1.0: 5, 2.0: 3, 4.0: 1}, {1.0: 5, 2.0: 1}) == {2.0: 2, 4.0: 1}

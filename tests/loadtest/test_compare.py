@@ -1,0 +1,175 @@
+"""`compare` from end to end: good rows, rows that say why not, and what it leaves behind."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.loadtest.harness import PATIENCE, REPOSITORY, run_loadtest
+
+# A server that announces itself, echoes for a while, and is gone.
+DIES_MIDWAY = """
+import socket, sys, threading, time
+names = ("echo", "sleep")
+listeners = {name: socket.create_server(("127.0.0.1", 0), backlog=512) for name in names}
+for name, listener in listeners.items():
+    sys.stdout.write(f"listening {name} 127.0.0.1:{listener.getsockname()[1]}\\n")
+sys.stdout.flush()
+def echo(conn):
+    while data := conn.recv(65536):
+        conn.sendall(data)
+count = 0
+while count < 30:
+    conn, _ = listeners["echo"].accept()
+    count += 1
+    threading.Thread(target=echo, args=(conn,), daemon=True).start()
+sys.stderr.write("out of luck\\n")
+sys.stderr.flush()
+sys.exit(7)
+"""
+
+
+@dataclass(frozen=True)
+class Compared:
+    status: int
+    stdout: str
+    stderr: str
+    results: dict[str, Any]
+    out: Path
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.results["rows"]
+        return rows
+
+
+def compare(out: Path, *arguments: str) -> Compared:
+    done = run_loadtest("compare", "--out", str(out), *arguments)
+    results = json.loads((out / "results.json").read_text())
+    return Compared(done.returncode, done.stdout, done.stderr, results, out)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Compared:
+    return compare(
+        tmp_path_factory.mktemp("compare") / "results",
+        *["--modes", "runtime,asyncio", "--connections", "100", "--duration", "1"],
+    )
+
+
+def test_every_engine_holds_all_connections_and_the_status_is_0(good: Compared) -> None:
+    assert good.status == 0, good.stdout + good.stderr
+    assert [(row["engine"], row["ok"], row["reason"]) for row in good.rows] == [
+        ("runtime", True, ""),
+        ("asyncio", True, ""),
+    ]
+    for row in good.rows:
+        assert row["held_client_min"] == row["held_server_min"] == row["asked"] == 100
+        assert (row["lost"], row["failures"], row["server_exit_status"]) == (0, [], 0)
+
+
+def test_the_figures_of_a_row_make_sense(good: Compared) -> None:
+    for row in good.rows:
+        # 100 connections, one echo each 0.1 s.
+        assert row["offered_per_second"] == pytest.approx(1000)
+        assert row["achieved_per_second"] == pytest.approx(1000, rel=0.3)
+        assert row["response_ms"]["p99"] >= row["service_ms"]["p50"] > 0
+        assert row["connect_ms"]["count"] == 100
+        assert row["threads"] == 1
+        assert row["rss_held"] > row["rss_before"] > 1_000_000
+        assert row["client_cpu_percent"] > 0
+        held = [sample for sample in row["samples"] if sample["phase"] == "hold"]
+        assert len(held) >= 2
+        assert min(sample["fds"] for sample in held) > 100
+
+
+def test_the_results_say_where_and_how(good: Compared) -> None:
+    assert good.results["schema"] == 1
+    assert good.results["machine"]["cores"] == len(os.sched_getaffinity(0))
+    assert "--modes runtime,asyncio" in good.results["command"]
+    assert "--users" in good.rows[0]["locust_command"]
+    assert good.rows[0]["server_command"][-6:-4] == ["--mode", "runtime"]
+
+
+def test_table_report_and_raw_figures_are_written(good: Compared) -> None:
+    assert "runtime 1" in good.stdout
+    assert "CPU" in good.stdout
+    assert "100 connections" in (good.out / "report.html").read_text()
+    raw = {path.name for path in (good.out / "raw").iterdir()}
+    assert {"runtime-1.figures.jsonl", "runtime-1.server.log", "asyncio-1.locust.log"} <= raw
+
+
+def test_progress_goes_to_standard_error_in_plain_lines(good: Compared) -> None:
+    assert "runtime 1/1: hold" in good.stderr
+    assert "\x1b" not in good.stderr
+
+
+def test_a_server_that_dies_midway_is_a_row_that_says_why(tmp_path: Path) -> None:
+    script = tmp_path / "dies.py"
+    script.write_text(DIES_MIDWAY)
+    done = compare(
+        tmp_path / "results",
+        *["--modes", "runtime", "--connections", "60", "--duration", "1"],
+        *["--server-command", shlex.join([sys.executable, str(script)])],
+    )
+    assert done.status == 1
+    assert "Traceback" not in done.stderr
+    (row,) = done.rows
+    assert not row["ok"]
+    assert "ended under load with status 7: out of luck" in row["reason"]
+    assert "FAILED" in done.stdout
+    assert "out of luck" in (done.out / "report.html").read_text()
+
+
+def test_an_engine_that_cannot_start_is_a_row_and_the_next_one_runs(tmp_path: Path) -> None:
+    """As uvloop does where it is not installed."""
+    script = tmp_path / "choosy.py"
+    script.write_text(
+        "import os, sys\n"
+        "if 'uvloop' in sys.argv:\n"
+        "    sys.exit('uvloop is not installed: pip install uvloop')\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'server', *sys.argv[1:]])\n"
+    )
+    done = compare(
+        tmp_path / "results",
+        *["--modes", "uvloop,asyncio", "--connections", "20", "--duration", "0.5"],
+        *["--server-command", shlex.join([sys.executable, str(script)])],
+    )
+    assert done.status == 1
+    assert [row["ok"] for row in done.rows] == [False, True]
+    assert "with status 1: uvloop is not installed" in done.rows[0]["reason"]
+
+
+def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    command = [sys.executable, "-m", "loadtest", "compare", "--modes", "asyncio,runtime"]
+    command += ["--connections", "20", "--duration", "60", "--out", str(out)]
+    log = tmp_path / "log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=stderr
+        )
+    deadline = time.monotonic() + PATIENCE
+    while "hold" not in log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 130
+    assert len(children) == 2
+    assert not any(child.is_running() for child in children)
+    results = json.loads((out / "results.json").read_text())
+    assert results["interrupted"]
+    assert [(row["engine"], row["reason"]) for row in results["rows"]] == [
+        ("asyncio", "interrupted")
+    ]
+    assert results["rows"][0]["held_client_min"] == 20
+    assert "Traceback" not in log.read_text()

@@ -1,0 +1,140 @@
+"""A row stands only if everything asked for was held, by both sides, and every answer right."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from loadtest.figures import Failure, LoadResult
+from loadtest.judge import make_row
+from loadtest.kernel import ListenCounters
+from loadtest.plan import Plan, parse_modes
+from loadtest.run import Census, Observed
+from loadtest.sampler import Sample
+
+PLAN = Plan(
+    modes=("runtime",),
+    connections=100,
+    duration=10.0,
+    repeats=1,
+    payload=64,
+    pacing=1.0,
+    spawn_rate=100,
+    source_addresses="",
+    out=Path("unused"),
+    server_command=("server",),
+)
+RESULT = LoadResult(
+    phase="hold",
+    asked=100,
+    held_min=100,
+    held_end=100,
+    lost=0,
+    ramp_seconds=1.0,
+    hold_seconds=10.0,
+    requests=1000,
+    cpu_seconds=2.0,
+    times={
+        "CONNECT echo": {"count": 100, "p99": 1.0},
+        "ECHO response": {"count": 1000, "p99": 5.0},
+        "ECHO service": {"count": 1000, "p99": 2.0},
+    },
+    hub_lag={"count": 200, "p99": 0.4},
+)
+
+
+def sample(at: float, cpu: float, fds: int = 110, rss: int = 3_000_000) -> Sample:
+    return Sample(at, "hold", cpu_user=cpu, cpu_system=cpu / 2, rss=rss, threads=1, fds=fds)
+
+
+def observed(result: LoadResult | None = RESULT, fds: int = 110) -> Observed:
+    return Observed(
+        mode="runtime",
+        repeat=1,
+        idle=replace(sample(0.0, 0.0, fds=10, rss=1_000_000), phase=None),
+        samples=[sample(1.0, 1.0), sample(6.0, 1.01, fds=fds), sample(11.0, 1.02)],
+        censuses=[Census(0.0, 100, 10, 1), Census(12.0, 100, 130, 13)],
+        result=result,
+        listening=ListenCounters(0, 0),
+        server_status=0,
+    )
+
+
+def test_a_full_run_is_a_good_row_with_its_arithmetic() -> None:
+    row = make_row(PLAN, observed())
+    assert (row.ok, row.reason, row.notes) == (True, "", [])
+    assert (row.held_client_min, row.held_server_min) == (100, 100)
+    assert row.achieved_per_second == 100
+    assert row.offered_per_second == 100
+    # 0.02 s of user and 0.01 s of system time over 10 s, for 100 echoes a second.
+    assert row.cpu_us_per_echo == pytest.approx(30.0)
+    assert row.rss_per_connection == 20_000
+    assert row.voluntary_switches_per_second == 10
+    assert row.client_cpu_percent == 20
+
+
+@pytest.mark.parametrize(
+    ("result", "reason"),
+    [
+        (replace(RESULT, held_min=99), "99 of 100 connections held at the minimum, on the client"),
+        (replace(RESULT, lost=2), "2 connections were lost"),
+        (
+            replace(RESULT, failures=[Failure("ECHO", "response", "WrongBytes()", 3)]),
+            "3 failed, most often ECHO: WrongBytes",
+        ),
+        (replace(RESULT, requests=0), "no echo"),
+        (None, "nothing was measured on the client"),
+    ],
+)
+def test_what_falls_short_is_the_reason(result: LoadResult | None, reason: str) -> None:
+    row = make_row(PLAN, observed(result))
+    assert not row.ok
+    assert reason in row.reason
+
+
+def test_the_servers_lowest_count_decides_too() -> None:
+    row = make_row(PLAN, observed(fds=109))
+    assert row.held_server_min == 99
+    assert "99 of 100 connections held at the minimum, on the server" in row.reason
+
+
+def test_a_run_that_broke_off_keeps_its_reason_and_measures_nothing() -> None:
+    seen = Observed("threads", 2, reason="server ended with status 2")
+    row = make_row(PLAN, seen)
+    assert (row.engine, row.repeat, row.ok) == ("threads", 2, False)
+    assert row.reason == "server ended with status 2"
+    assert row.echoes is None
+    assert row.cpu_us_per_echo is None
+
+
+@pytest.mark.parametrize(
+    ("result", "limited"),
+    [
+        (replace(RESULT, hub_lag={"count": 9, "p99": 0.6}), True),
+        (replace(RESULT, cpu_seconds=9.5), True),
+        (RESULT, False),
+    ],
+)
+def test_a_row_says_when_the_client_was_the_limit(result: LoadResult, limited: bool) -> None:
+    row = make_row(PLAN, observed(result))
+    assert row.client_limited is limited
+    assert row.ok
+    assert any("client-limited" in note for note in row.notes) is limited
+
+
+def test_an_overflown_listen_queue_is_a_note() -> None:
+    seen = observed()
+    seen.listening = ListenCounters(3, 4)
+    assert any("overflowed 3 times" in note for note in make_row(PLAN, seen).notes)
+
+
+def test_repeats_run_there_and_back() -> None:
+    plan = replace(PLAN, modes=("runtime", "threads", "uvloop"), repeats=2)
+    order = [mode for mode, _ in plan.runs()]
+    assert order == ["runtime", "threads", "uvloop", "uvloop", "threads", "runtime"]
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "runtime,", "runtime,runtime"])
+def test_unknown_or_doubled_engines_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="engine"):
+        parse_modes(text)
