@@ -68,12 +68,14 @@ class Scope:
 
     def refresh(self) -> None:
         """Tell every task below what holds for it now; one that is newly cancelled wakes up."""
-        if self.owner is not None:
-            refresh_task(self.owner)
-        for member in tuple(self.members or ()):
-            refresh_task(member)
-        for child in tuple(self.children or ()):
-            child.refresh()
+        below = [self]  # a list and no recursion: scopes may be nested a thousand deep
+        while below:
+            scope = below.pop()
+            if scope.owner is not None:
+                refresh_task(scope.owner)
+            for member in scope.members or ():
+                refresh_task(member)
+            below.extend(scope.children or ())
 
     def adopt(self, child: Scope) -> None:
         """Make `child` hear of it when this scope is cancelled."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Generator
+from errno import EINPROGRESS
 from types import coroutine
 from typing import Any
 
@@ -27,10 +28,8 @@ async def connect(host: str, port: int) -> Stream:
         addresses = await run_in_thread(_look_up, host, port)
     failure: OSError | None = None
     for family, address in addresses:
-        sock = socket.socket(family, socket.SOCK_STREAM)
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return await _connect(sock, address)
+            return await _connect(family, address)
         except OSError as error:
             if failure is not None:
                 error.add_note(f"before that: {failure}")
@@ -43,8 +42,11 @@ async def connect(host: str, port: int) -> Stream:
 
 
 async def connect_unix(path: str) -> Stream:
-    """A stream to a Unix socket.  Raises OSError if nobody listens there."""
-    return await _connect(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), path)
+    """A stream to a Unix socket.
+
+    Raises OSError if nobody listens there; BlockingIOError, which is one, if the backlog is full.
+    """
+    return await _connect(socket.AF_UNIX, path)
 
 
 def _look_up(host: str, port: int, flags: int = 0) -> list[tuple[int, Any]]:
@@ -52,13 +54,18 @@ def _look_up(host: str, port: int, flags: int = 0) -> list[tuple[int, Any]]:
     return [(family, address) for family, _, _, _, address in found]
 
 
-async def _connect(sock: socket.socket, address: Any) -> Stream:
+async def _connect(family: int, address: Any) -> Stream:
     """Connect a new socket; it is closed if that fails or is cancelled."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
+        if family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             sock.connect(address)
-        except BlockingIOError:
+        except BlockingIOError as error:
+            if error.errno != EINPROGRESS:
+                raise
             await _established(sock)
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code:

@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from selectors import EVENT_READ, EVENT_WRITE, SelectorKey
 from typing import Any
 
-#: Nothing more will come from the peer than what is in the socket now: an end or an error.
+#: Something else than bytes stands behind the next ones: the end, an error or urgent data.
 EVENT_HANGUP = 4
 
 #: The most events of one poll.  Small enough that what a poll touches is still in the CPU's cache
@@ -46,7 +46,7 @@ class _Translation(dict[int, int]):
             events |= EVENT_READ
         if bits & (select.EPOLLOUT | broken):
             events |= EVENT_WRITE
-        if bits & end:
+        if bits & (end | select.EPOLLPRI):
             events |= EVENT_HANGUP
         self[bits] = events
         return events
@@ -72,7 +72,8 @@ class EdgeEpollSelector(selectors.BaseSelector):
         if fd in self._keys:
             raise KeyError(f"descriptor {fd} is registered already")
         self._epoll.register(
-            fd, select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+            fd,
+            select.EPOLLIN | select.EPOLLOUT | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET,
         )
         key = self._keys[fd] = SelectorKey(fileobj, fd, EVENT_READ | EVENT_WRITE, data)
         return key

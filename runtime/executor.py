@@ -54,7 +54,11 @@ class Executor:
         self._from_outside: deque[Task[Any]] = deque()
         # True while a poll may block: only then does a wake-up have to write to the pipe.
         self._asleep = False
-        self._pipe = WakeupPipe(self.reactor)
+        try:
+            self._pipe = WakeupPipe(self.reactor)
+        except BaseException:
+            self.reactor.close()
+            raise
         #: What to undo when the run ends, if it was not undone before.
         self.at_exit: set[Callable[[], None]] = set()
         self._interrupt: BaseException | None = None
@@ -128,8 +132,8 @@ class Executor:
                     self._finish(task, None, error)
                 else:
                     if yielded is not None:
-                        self._finish(task, None, self._reject(task, yielded))
-                    elif task.cancelled:
+                        self._reject(task, yielded)
+                    if task.cancelled:
                         task.wake()
             self.current = None
             if self._interrupt is not None:
@@ -153,18 +157,20 @@ class Executor:
             )
         task.finish(value, error)
 
-    def _reject(self, task: Task[Any], yielded: object) -> BaseException:
-        """A task awaited something that another library's loop understands."""
-        try:
-            task.throw(
-                TypeError(
-                    f"task {task.name!r} awaited {yielded!r}, which this runtime does not know: "
-                    "is it from asyncio or another async library?"
-                )
+    def _reject(self, task: Task[Any], yielded: object) -> None:
+        """The task awaited something that only another library's loop understands: tell it so."""
+        while yielded is not None:
+            fault = TypeError(
+                f"task {task.name!r} awaited {yielded!r}, which this runtime does not know: "
+                "is it from asyncio or another async library?"
             )
-        except BaseException as error:
-            return error
-        return RuntimeError(f"task {task.name!r} went on after it awaited {yielded!r}")
+            try:
+                yielded = task.throw(fault)
+            except StopIteration as stop:
+                return self._finish(task, stop.value, None)
+            except BaseException as error:
+                return self._finish(task, None, error)
+        return None
 
     def shut_down(self) -> None:
         """Cancel every task, let each clean up, and release what the loop holds."""
@@ -212,18 +218,22 @@ def run(
     if running.executor is not None:
         discard(main)
         raise RuntimeError("this thread runs a runtime already: await the coroutine, or spawn it")
-    executor = Executor(clock or MonotonicClock(), selector or default_selector())
+    try:
+        executor = Executor(clock or MonotonicClock(), selector or default_selector())
+    except BaseException:
+        discard(main)
+        raise
     running.executor = executor
     try:
         task = executor.spawn(main, name="main", site=spawn_site(1))
         task.group = _MainTask()
-        try:
-            executor.run_while(lambda: not task.done)
-        finally:
-            executor.shut_down()
-        return task.outcome()
+        executor.run_while(lambda: not task.done)
     finally:
-        running.executor = None
+        try:
+            executor.shut_down()
+        finally:
+            running.executor = None
+    return task.outcome()
 
 
 class _MainTask:

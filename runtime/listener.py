@@ -129,11 +129,11 @@ class Listener(Source):
         Raises as `accept_nowait` and `wait` do; ClosedError, too, if the listener is closed
         meanwhile.
         """
-        if self.reader is not None:
-            raise BusyError("another task waits on this listener; one at a time")
         executor = self._executor
         if executor.budget < 0:
             yield from give_way(executor)
+        if self.reader is not None:
+            raise BusyError("another task waits on this listener; one at a time")
         while (stream := self.accept_nowait()) is None:
             yield from wait_readable(self, executor)
         return stream

@@ -34,8 +34,8 @@ class Source:
     """A descriptor, what is known of its readiness, and the task that waits on each side of it.
 
     `readable` and `writable` mean "worth a try"; only a system call knows.  `hangup` means that
-    the end of the stream, or an error, stands behind the bytes that are left: then a short read
-    proves nothing.
+    something else than bytes stands behind the next ones (the end of the stream, an error, urgent
+    data): then a short read proves nothing.
     """
 
     __slots__ = ("fd", "hangup", "interest", "readable", "reader", "writable", "writer")

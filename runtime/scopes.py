@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Iterable, Sequence
 from inspect import isawaitable
-from math import inf
+from math import inf, isnan
 from types import CodeType, TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -44,6 +44,8 @@ class CancelScope(Scope):
     __slots__ = ("_timer", "cancelled_caught", "deadline")
 
     def __init__(self, *, deadline: float = inf, shield: bool = False) -> None:
+        if isnan(deadline):
+            raise ValueError("a deadline cannot be NaN")
         super().__init__(shield=shield)
         self.deadline = deadline
         #: Whether the block ended early because it was cancelled.
@@ -250,5 +252,12 @@ async def join_all(*awaitables: Awaitable[T] | Iterable[Awaitable[T]]) -> list[T
 
 def _flatten(given: tuple[Awaitable[T] | Iterable[Awaitable[T]], ...]) -> list[Awaitable[T]]:
     if len(given) == 1 and not isawaitable(given[0]):
-        return list(given[0])
-    return list(cast(tuple[Awaitable[T], ...], given))
+        flat = list(given[0])
+    else:
+        flat = list(cast(tuple[Awaitable[T], ...], given))
+    for each in flat:
+        if not isawaitable(each):
+            for other in flat:
+                discard(other)
+            raise TypeError(f"join_all was given {each!r}, which cannot be awaited")
+    return flat

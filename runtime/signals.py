@@ -12,6 +12,7 @@ from collections import deque
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from .errors import BusyError
 from .task import Task, current_executor, current_task, park
 
 
@@ -22,11 +23,18 @@ class Signals:
         self._arrived: deque[signal.Signals] = deque()
         self._waiting: Task[Any] | None = None
         self._executor = current_executor()
+        self._before: dict[int, Any] = {}
         self._wakeup_before = signal.set_wakeup_fd(
             self._executor.wakeup_descriptor, warn_on_full_buffer=False
         )
-        self._before = {signum: signal.signal(signum, self._note) for signum in signums}
+        self._open = True
         self._executor.at_exit.add(self.close)
+        try:
+            for signum in signums:
+                self._before[signum] = signal.signal(signum, self._note)
+        except BaseException:
+            self.close()
+            raise
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self._arrived.append(signal.Signals(signum))
@@ -35,10 +43,10 @@ class Signals:
 
     def close(self) -> None:
         """Put the handlers back that were there before."""
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
-        if self._before:
-            self._before = {}
+        if self._open:
+            self._open = False
+            for signum, handler in self._before.items():
+                signal.signal(signum, handler)
             self._executor.at_exit.discard(self.close)
             signal.set_wakeup_fd(self._wakeup_before)
 
@@ -46,6 +54,8 @@ class Signals:
         return self
 
     async def __anext__(self) -> signal.Signals:
+        if self._waiting is not None:
+            raise BusyError("another task waits for these signals; one at a time")
         self._waiting = current_task()
         try:
             while not self._arrived:

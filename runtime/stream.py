@@ -6,6 +6,7 @@ the reactor only when the kernel says "not now".  What it learns from each call 
 * a read **shorter than asked** has emptied the socket, so the next one waits at once instead of
   paying for a system call that can only fail (tokio does this too, tokio#5866);
 * unless the stream has ended: then the end stands behind the bytes, and no further edge tells.
+  (Urgent data, too, cut a read short with more behind it.)
 
 That makes an echo one `recv`, one `send` and a share of one `epoll_wait`, which is all that a
 server in C does.  The rest is arranged so that Python adds little to it: `recv` and `send_all` are
@@ -32,6 +33,7 @@ from .task import current_executor
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _BUSY_READING = "another task is reading this stream; one reader at a time"
+_NO_BYTES = "cannot receive no bytes: that would look like the end of the stream"
 _BUSY_WRITING = "another task is writing to this stream; one writer at a time"
 
 
@@ -52,6 +54,8 @@ class Stream(Source):
         """Take over a connected socket; it becomes non-blocking."""
         sock.setblocking(False)
         super().__init__(sock.fileno())
+        # On a Unix socket, a descriptor that is passed along ends a read early.
+        self.hangup = sock.family == socket.AF_UNIX
         self._executor: Executor = current_executor()
         self._socket = sock
         self._recv: Callable[[int], bytes] = sock.recv
@@ -84,11 +88,11 @@ class Stream(Source):
         Raises BrokenError if the connection is gone, ClosedError if it is closed on this side
         (while waiting, too), BusyError if another task is reading, ValueError for a limit below 1.
         """
-        if self.reader is not None:
-            raise BusyError(_BUSY_READING)
         executor = self._executor
         if executor.budget < 0:
             yield from give_way(executor)
+        if self.reader is not None:
+            raise BusyError(_BUSY_READING)
         while True:
             if self.readable:
                 try:
@@ -104,9 +108,11 @@ class Stream(Source):
                     elif limit:
                         executor.budget -= 1
                     else:
-                        raise ValueError("cannot receive 0 bytes: that would look like the end")
+                        raise ValueError(_NO_BYTES)
                     return data
             else:
+                if limit < 1:
+                    raise ValueError(_NO_BYTES)
                 if self.interest != BOTH:
                     executor.reactor.watch(self, EVENT_READ)
                 self.reader = executor.current
@@ -118,13 +124,13 @@ class Stream(Source):
     @coroutine
     def recv_into(self, buffer: bytearray | memoryview) -> Generator[None, None, int]:
         """Like `recv`, into memory of the caller's; how many bytes came, 0 at the end."""
-        if self.reader is not None:
-            raise BusyError(_BUSY_READING)
         if not len(buffer):
-            raise ValueError("cannot receive into no bytes: that would look like the end")
+            raise ValueError(_NO_BYTES)
         executor = self._executor
         if executor.budget < 0:
             yield from give_way(executor)
+        if self.reader is not None:
+            raise BusyError(_BUSY_READING)
         while True:
             if self._recv is closed:
                 closed()
@@ -144,11 +150,11 @@ class Stream(Source):
 
         Raises as `recv` does.  After an exception it is not known how much the peer will get.
         """
-        if self.writer is not None:
-            raise BusyError(_BUSY_WRITING)
         executor = self._executor
         if executor.budget < 0:
             yield from give_way(executor)
+        if self.writer is not None:
+            raise BusyError(_BUSY_WRITING)
         try:
             sent = self._send(data)
         except BlockingIOError:

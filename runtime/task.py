@@ -185,6 +185,7 @@ class Task(Generic[T]):
     def finish(self, value: Any, error: BaseException | None) -> None:
         """Record the result and wake whoever awaits it."""
         self.send = spent
+        self.cancelled = False
         self._value = value
         self._error = error
         scope = self.home
@@ -209,12 +210,14 @@ class Task(Generic[T]):
 
     def outcome(self) -> T:
         """The result of a task that is done; raises what the task raised."""
-        if self._error is None:
-            value: T = self._value
-            return value
-        if isinstance(self._error, Cancelled):
-            raise TaskCancelled(f"task {self.name!r} was cancelled") from self._error
-        raise self._error
+        value, error, name = self._value, self._error, self.name
+        del self
+        try:
+            return cast(T, _result(value, error, name))
+        finally:
+            # The frames of an exception refer to what stands in them; a task or the exception
+            # itself among that would be a cycle, which only the collector frees.
+            del error
 
     @property
     def error(self) -> BaseException | None:
@@ -236,7 +239,23 @@ class Task(Generic[T]):
             finally:
                 if self._joiners is not None:
                     self._joiners.remove(me)
-        return self.outcome()
+        value, error, name = self._value, self._error, self.name
+        del self, me
+        try:
+            return cast(T, _result(value, error, name))
+        finally:
+            del error
+
+
+def _result(value: Any, error: BaseException | None, name: str) -> Any:
+    if error is None:
+        return value
+    try:
+        if isinstance(error, Cancelled):
+            raise TaskCancelled(f"task {name!r} was cancelled") from error
+        raise error
+    finally:
+        del error
 
 
 #: What `spawn` returns.

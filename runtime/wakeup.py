@@ -31,7 +31,11 @@ class WakeupPipe:
         # The loop itself looks at `readable` each turn; this keeps a level-triggered reactor
         # from dropping an interest that nobody seems to have.
         self._source.reader = self
-        reactor.register(self._source)
+        try:
+            reactor.register(self._source)
+        except BaseException:
+            self.close()
+            raise
 
     def wake(self) -> None:
         """The reactor says that the pipe is readable; the loop drains it next."""
