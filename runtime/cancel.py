@@ -12,6 +12,7 @@ attribute, `Task.cancelled`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 
@@ -52,8 +53,10 @@ class Scope:
     def cancel(self) -> None:
         """Cancel everything inside, from now on.  A second call changes nothing."""
         if not self.cancel_called:
+            known = self.effectively_cancelled()
             self.cancel_called = True
-            self.refresh()
+            if not known:  # else nothing changes for anybody below
+                self.refresh()
 
     def effectively_cancelled(self) -> bool:
         """Whether a wait inside raises: cancelled here, or outside with no shield between."""
@@ -66,16 +69,28 @@ class Scope:
             scope = scope.parent
         return False
 
-    def refresh(self) -> None:
-        """Tell every task below what holds for it now; one that is newly cancelled wakes up."""
+    def admit(self, task: Member) -> None:
+        """A task begins its life inside this scope."""
+        if self.members is None:
+            self.members = set()
+        self.members.add(task)
+        task.scope = self
+        task.cancelled = self.effectively_cancelled()
+
+    def tasks(self) -> Iterator[Member]:
+        """Every task inside, at any depth."""
         below = [self]  # a list and no recursion: scopes may be nested a thousand deep
         while below:
             scope = below.pop()
             if scope.owner is not None:
-                refresh_task(scope.owner)
-            for member in scope.members or ():
-                refresh_task(member)
+                yield scope.owner
+            yield from scope.members or ()
             below.extend(scope.children or ())
+
+    def refresh(self) -> None:
+        """Tell every task inside what holds for it now; one that is newly cancelled wakes up."""
+        for task in self.tasks():
+            refresh_task(task)
 
     def adopt(self, child: Scope) -> None:
         """Make `child` hear of it when this scope is cancelled."""

@@ -16,10 +16,10 @@ import logging
 import selectors
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import copy_context
 from types import CodeType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from .cancel import Cancelled, Scope
 from .clock import Clock, MonotonicClock
@@ -46,8 +46,8 @@ class Executor:
         self.reactor = Reactor(selector)
         #: The task that is running; None between two of them.
         self.current: Task[Any] | None = None
-        #: Every task that is not done: nobody else need hold on to one.
-        self.tasks: set[Task[Any]] = set()
+        #: The tasks that are not done and in no group: nobody else need hold on to them.
+        self.roots: set[Task[Any]] = set()
         #: I/O operations left until a task gives way without having to wait.
         self.budget = BUDGET
         self._ready: deque[Task[Any]] = deque()
@@ -74,13 +74,11 @@ class Executor:
     ) -> Task[T]:
         """Make a task of `coro` and put it on the ready queue."""
         task = Task(self, self._ready, as_coroutine(coro), name, copy_context(), site)
-        if scope is not None:
-            task.scope = task.home = scope
-            task.cancelled = scope.effectively_cancelled()
-            if scope.members is None:
-                scope.members = set()
-            scope.members.add(task)
-        self.tasks.add(task)
+        if scope is None:
+            self.roots.add(task)
+        else:
+            scope.admit(task)
+            task.home = scope
         task.wake()
         if self._shutting_down:
             task.cancel()
@@ -125,7 +123,7 @@ class Executor:
                     if task.cancelled:
                         yielded = task.throw(Cancelled())
                     else:
-                        yielded = task.context.run(task.send, None)
+                        yielded = task.context.run(task.coro.send, None)
                 except StopIteration as stop:
                     self._finish(task, stop.value, None)
                 except BaseException as error:
@@ -141,7 +139,7 @@ class Executor:
                 raise interrupt
 
     def _finish(self, task: Task[Any], value: Any, error: BaseException | None) -> None:
-        self.tasks.discard(task)
+        self.roots.discard(task)
         if error is not None and error.__traceback__ is not None:
             # Drop the loop's own frame: it is no news to a reader, and as long as an exception
             # refers to the loop, and the loop to the task, neither is freed without the collector.
@@ -172,6 +170,18 @@ class Executor:
                 return self._finish(task, None, error)
         return None
 
+    def tasks(self) -> Iterator[Task[Any]]:
+        """Every task that is not done."""
+        for root in self.roots:
+            scope = root.scope
+            if scope is None:
+                yield root
+                continue
+            while scope.parent is not None:
+                scope = scope.parent
+            # A task stands in the tree once for each scope that it has entered.
+            yield from cast("Iterator[Task[Any]]", dict.fromkeys(scope.tasks()))
+
     def shut_down(self) -> None:
         """Cancel every task, let each clean up, and release what the loop holds."""
         self._shutting_down = True
@@ -180,11 +190,12 @@ class Executor:
         # noting that, so the queue is made anew.
         self._ready.clear()
         try:
-            for task in tuple(self.tasks):
+            for task in tuple(self.tasks()):
                 task._queued = False
-                task.cancel()
                 task.wake()
-            self.run_while(lambda: self.tasks)
+            for task in tuple(self.roots):
+                task.cancel()
+            self.run_while(lambda: self.roots)
         finally:
             self._asleep = False
             for close in tuple(self.at_exit):

@@ -21,7 +21,6 @@ from typing import Any, Self, TypeVar, cast
 from .cancel import Cancelled, Scope, refresh_task
 from .executor import spawn_site
 from .task import Task, current_executor, current_task, discard, park
-from .timers import Timer
 
 T = TypeVar("T")
 
@@ -41,7 +40,7 @@ class CancelScope(Scope):
     ...     return scope.cancelled_caught
     """
 
-    __slots__ = ("_timer", "cancelled_caught", "deadline")
+    __slots__ = ("cancelled_caught", "deadline")
 
     def __init__(self, *, deadline: float = inf, shield: bool = False) -> None:
         if isnan(deadline):
@@ -50,11 +49,9 @@ class CancelScope(Scope):
         self.deadline = deadline
         #: Whether the block ended early because it was cancelled.
         self.cancelled_caught = False
-        self._timer: Timer | None = None
 
     def wake(self) -> None:
         """The deadline has come (a timer wakes its target)."""
-        self._timer = None
         self.cancel()
 
     def __enter__(self) -> Self:
@@ -67,7 +64,7 @@ class CancelScope(Scope):
             task.scope.adopt(self)
         task.scope = self
         if self.deadline != inf:
-            self._timer = executor.timers.add(self.deadline, self)
+            executor.timers.add(self.deadline, self)
         if self.shield or self.cancel_called:
             refresh_task(task)
         return self
@@ -79,19 +76,19 @@ class CancelScope(Scope):
         traceback: TracebackType | None,
     ) -> bool:
         task = self.leave()
-        if not isinstance(error, Cancelled) or not self.cancel_called or task.cancelled:
+        if not isinstance(error, Cancelled) or not self.cancel_called:
             return False
-        self.cancelled_caught = True
-        return True
+        # A shield hides the scopes outside, so what comes from inside it cannot be theirs.
+        self.cancelled_caught = self.shield or not task.cancelled
+        return self.cancelled_caught
 
     def leave(self) -> Task[Any]:
         """Step out: from here on only what is outside counts."""
         task = current_task()
         if task.scope is not self:
             raise RuntimeError("scopes are left in the reverse of the order they were entered")
-        if self._timer is not None:
-            current_executor().timers.cancel(self._timer)
-            self._timer = None
+        if self.deadline != inf:
+            task.executor.timers.cancel(self.deadline, self)
         task.scope = self.parent
         if self.parent is not None:
             self.parent.disown(self)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Generator
+from math import isnan
 from types import coroutine
+from typing import Any
 
-from .task import current_executor
-from .timers import TARGET
+from .task import Task, current_executor, current_task
 
 
 def now() -> float:
@@ -14,24 +15,53 @@ def now() -> float:
     return current_executor().clock.now()
 
 
-@coroutine
-def sleep_until(deadline: float) -> Generator[None, None, None]:
+class _Sleep(Generator[None, None, None]):
+    """Waiting until a deadline, written out by hand.
+
+    A generator would be shorter, and would weigh 208 bytes in place of 64: a difference of 144 MB
+    for a million sleepers.  What it shows besides is what `await` asks of a leaf: `__next__` to
+    go on, `throw` to be cancelled.
+    """
+
+    __slots__ = ("_deadline", "_task")
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._task: Task[Any] | None = None
+
+    def __await__(self) -> Generator[None, None, None]:
+        return self
+
+    def __next__(self) -> None:
+        task = self._task
+        if task is None:
+            self._task = task = current_task()
+            task.executor.timers.add(self._deadline, task)
+        elif task.executor.clock.now() >= self._deadline:
+            raise StopIteration
+
+    def send(self, value: None) -> None:
+        return self.__next__()
+
+    def throw(self, error: Any, value: Any = None, traceback: Any = None) -> None:
+        """Cancelled, or closed: take the timer back."""
+        if self._task is not None:
+            self._task.executor.timers.cancel(self._deadline, self._task)
+        raise error if value is None else value
+
+
+def sleep_until(deadline: float) -> Awaitable[None]:
     """Wait until `now()` is at least `deadline`; never less.
 
     A deadline that has passed still gives the other tasks one turn.  Raises ValueError for NaN.
     """
-    executor = current_executor()
-    assert executor.current is not None
-    timer = executor.timers.add(deadline, executor.current)
-    try:
-        while timer[TARGET] is not None:
-            yield
-    finally:
-        executor.timers.cancel(timer)
+    if isnan(deadline):
+        raise ValueError("a deadline cannot be NaN")
+    return _Sleep(deadline)
 
 
 def sleep(seconds: float) -> Awaitable[None]:
-    """Wait for `seconds`; never less.  Infinity waits until cancelled, 0 is one turn.
+    """Wait for `seconds` from now; never less.  Infinity waits until cancelled, 0 is one turn.
 
     Raises ValueError for NaN and for a negative number.
     """

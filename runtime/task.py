@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Generator
 from contextvars import Context
 from dataclasses import dataclass
 from inspect import CORO_CREATED, getcoroutinestate, isawaitable
@@ -45,8 +45,17 @@ class Group(Protocol):
     def child_done(self, task: Task[Any]) -> None: ...
 
 
-def spent(_: None) -> None:
-    """The `send` of a task that is done: a wake-up that came too late resumes nothing."""
+class _Spent:
+    """Stands in for the coroutine of a task that is done: a late wake-up resumes nothing."""
+
+    def send(self, value: None) -> None:
+        return None
+
+    def throw(self, error: BaseException) -> None:
+        return None
+
+
+_SPENT: Final = _Spent()
 
 
 class Running(threading.local):
@@ -82,12 +91,12 @@ class Task(Generic[T]):
         "_value",
         "cancelled",
         "context",
+        "coro",
         "executor",
         "group",
         "home",
         "name",
         "scope",
-        "send",
     )
 
     def __init__(
@@ -102,8 +111,7 @@ class Task(Generic[T]):
         self.name: str = name or coro.__qualname__
         self.executor = executor
         self.context = context
-        # The coroutine's bound `send`; `spent` once the task is done.
-        self.send: Callable[[None], Any] = coro.send
+        self.coro: CoroutineType[Any, Any, T] | _Spent = coro
         # The innermost scope now, and the one that the task was born in.
         self.scope: Scope | None = None
         self.home: Scope | None = None
@@ -124,7 +132,7 @@ class Task(Generic[T]):
     @property
     def done(self) -> bool:
         """Whether the coroutine has returned or raised."""
-        return self.send is spent
+        return self.coro is _SPENT
 
     @property
     def spawned_at(self) -> str:
@@ -152,7 +160,7 @@ class Task(Generic[T]):
         A task that has not started yet still runs up to its first wait, so it can take charge of
         what it was given.  Cancelling a task that is done does nothing.
         """
-        if self.done:
+        if self.done or self._cancel_called():
             return
         scope = Scope(self.home)
         scope.owner = self
@@ -171,20 +179,22 @@ class Task(Generic[T]):
         self.home = scope
         scope.cancel()
 
+    def _cancel_called(self) -> bool:
+        home = self.home
+        return home is not None and home.owner is self and home.cancel_called
+
     def throw(self, error: BaseException) -> Any:
         """Resume the coroutine with `error` raised where it waits."""
-        if self.done:
-            return None
-        coro: Coroutine[Any, Any, T] = self.send.__self__  # type: ignore[attr-defined]
-        if getcoroutinestate(coro) == CORO_CREATED:
+        coro = self.coro
+        if isinstance(coro, CoroutineType) and getcoroutinestate(coro) == CORO_CREATED:
             # Not started: a throw would end it before its first line, and whatever
             # it was handed (a stream, say) would have no owner.
-            return self.context.run(self.send, None)
+            return self.context.run(coro.send, None)
         return self.context.run(coro.throw, error)
 
     def finish(self, value: Any, error: BaseException | None) -> None:
         """Record the result and wake whoever awaits it."""
-        self.send = spent
+        self.coro = _SPENT
         self.cancelled = False
         self._value = value
         self._error = error
