@@ -48,6 +48,8 @@ class Executor:
         self.current: Task[Any] | None = None
         #: The tasks that are not done and in no group: nobody else need hold on to them.
         self.roots: set[Task[Any]] = set()
+        #: How many turns the loop has made.
+        self.turns = 0
         #: I/O operations left until a task gives way without having to wait.
         self.budget = BUDGET
         self._ready: deque[Task[Any]] = deque()
@@ -98,52 +100,61 @@ class Executor:
 
     def run_while(self, alive: Callable[[], object]) -> None:
         """Turn the loop for as long as `alive()` is true."""
-        ready, outside = self._ready, self._from_outside
-        clock, timers, poll = self.clock, self.timers, self.reactor.poll
-        popleft = ready.popleft
         while alive():
-            self._asleep = True
-            if ready or outside:
-                poll(0)
-            else:
-                deadline = timers.next_deadline()
-                if not poll(clock.patience(deadline)) and not outside:
-                    clock.idle(deadline)
-            self._asleep = False
-            self._pipe.drain()
-            while outside:
-                outside.popleft().wake()
-            timers.expire(clock.now())
-
-            for _ in range(len(ready)):
-                task = popleft()
-                task._queued = False
-                self.current = task
-                try:
-                    if task.cancelled:
-                        yielded = task.throw(Cancelled())
-                    else:
-                        yielded = task.context.run(task.coro.send, None)
-                except StopIteration as stop:
-                    self._finish(task, stop.value, None)
-                except BaseException as error:
-                    self._finish(task, None, error)
-                else:
-                    if yielded is not None:
-                        self._reject(task, yielded)
-                    if task.cancelled:
-                        task.wake()
-            self.current = None
+            self._poll()
+            self.timers.expire(self.clock.now())
+            self._run_ready()
+            self.turns += 1
             if self._interrupt is not None:
                 interrupt, self._interrupt = self._interrupt, None
                 raise interrupt
 
+    def _poll(self) -> None:
+        """Hear what happened outside; wait for it if no task is ready."""
+        outside = self._from_outside
+        self._asleep = True
+        if self._ready or outside:
+            self.reactor.poll(0)
+        else:
+            deadline = self.timers.next_deadline()
+            if not self.reactor.poll(self.clock.patience(deadline)) and not outside:
+                self.clock.idle(deadline)
+        self._asleep = False
+        self._pipe.drain()
+        while outside:
+            outside.popleft().wake()
+
+    def _run_ready(self) -> None:
+        """Resume each task that is ready now, once; the hot loop."""
+        ready = self._ready
+        popleft = ready.popleft
+        for _ in range(len(ready)):
+            task = popleft()
+            task._queued = False
+            self.current = task
+            try:
+                if task.cancelled:
+                    yielded = task.throw(Cancelled())
+                else:
+                    yielded = task.context.run(task.coro.send, None)
+            except StopIteration as stop:
+                self._finish(task, stop.value, None)
+            except BaseException as error:
+                self._finish(task, None, error)
+            else:
+                if yielded is not None:
+                    self._reject(task, yielded)
+                if task.cancelled:
+                    task.wake()
+        self.current = None
+
     def _finish(self, task: Task[Any], value: Any, error: BaseException | None) -> None:
         self.roots.discard(task)
-        if error is not None and error.__traceback__ is not None:
-            # Drop the loop's own frame: it is no news to a reader, and as long as an exception
-            # refers to the loop, and the loop to the task, neither is freed without the collector.
-            error.__traceback__ = error.__traceback__.tb_next
+        if error is not None:
+            # Drop the loop's own frames: they are no news to a reader, and an exception that refers
+            # to a frame that refers to the task is a cycle, which only the collector frees.
+            while (trace := error.__traceback__) and trace.tb_frame.f_code in _OWN_CODE:
+                error.__traceback__ = trace.tb_next
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             self._interrupt = error
         elif error is not None and not isinstance(error, Cancelled) and not task.awaited:
@@ -202,6 +213,11 @@ class Executor:
                 close()
             self._pipe.close()
             self.reactor.close()
+
+
+_OWN_CODE = frozenset(
+    function.__code__ for function in (Executor._run_ready, Executor._reject, Task.throw)
+)
 
 
 def spawn_site(depth: int) -> tuple[CodeType, int]:

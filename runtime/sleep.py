@@ -47,7 +47,10 @@ class _Sleep(Generator[None, None, None]):
         """Cancelled, or closed: take the timer back."""
         if self._task is not None:
             self._task.executor.timers.cancel(self._deadline, self._task)
-        raise error if value is None else value
+        try:
+            raise error if value is None else value
+        finally:
+            del error, value  # a frame that its own exception refers to is a cycle
 
 
 def sleep_until(deadline: float) -> Awaitable[None]:
