@@ -155,6 +155,8 @@ class Executor:
             # to a frame that refers to the task is a cycle, which only the collector frees.
             while (trace := error.__traceback__) and trace.tb_frame.f_code in _OWN_CODE:
                 error.__traceback__ = trace.tb_next
+        if isinstance(error, Cancelled):
+            error.__traceback__ = None  # its frames are the leaves', and leaves refer to the task
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             self._interrupt = error
         elif error is not None and not isinstance(error, Cancelled) and not task.awaited:

@@ -71,10 +71,7 @@ class Timers:
         elif who is not target:
             return
         del self._waiting[deadline]
-        if len(self._heap) > 2 * len(self._waiting) + _FEW:
-            self._waiting = dict(self._waiting)  # a dictionary never shrinks by itself
-            self._heap = list(self._waiting)
-            heapq.heapify(self._heap)
+        self._tidy()
 
     def next_deadline(self) -> float:
         """When the loop must wake at the latest; infinity if no timer is set."""
@@ -101,3 +98,11 @@ class Timers:
                     target.wake()
             if not who:
                 self._waiting.pop(deadline, None)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Rebuild what is mostly leftovers."""
+        if len(self._heap) > 2 * len(self._waiting) + _FEW:
+            self._waiting = dict(self._waiting)  # a dictionary never shrinks by itself
+            self._heap = list(self._waiting)
+            heapq.heapify(self._heap)
