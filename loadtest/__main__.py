@@ -5,17 +5,15 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 
 from loadtest.addresses import parse_sources
+from loadtest.command import BAD_INPUT, Parser, positive
 from loadtest.compare import BadPlan, command_line, run_compare
 from loadtest.doctor import Need, run_doctor
 from loadtest.options import argument, payload_bytes, positive_seconds, seconds, source_addresses
 from loadtest.plan import DEFAULT_MODES, ECHOES_PER_SECOND, MODES, Plan, parse_modes
-
-BAD_INPUT = 2
 
 EXAMPLES = """\
 examples:
@@ -33,13 +31,6 @@ By hand, against a server that runs already:
 
 exit status: 0 all good, 1 a run failed or a limit is short, 2 bad input
 """
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports a bad flag in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"{self.prog}: {message} (see --help)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -197,14 +188,6 @@ def _plan(parsed: argparse.Namespace) -> Plan:
         out=parsed.out,
         server_command=tuple(parsed.server_command),
     )
-
-
-def positive(text: str) -> int:
-    """A whole number over zero."""
-    number = int(text)
-    if number < 1:
-        raise ValueError(f"{text} is not a whole number over 0")
-    return number
 
 
 if __name__ == "__main__":

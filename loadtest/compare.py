@@ -15,6 +15,7 @@ from types import FrameType
 from rich.console import Console
 
 from loadtest.addresses import parse_sources
+from loadtest.command import INTERRUPTED
 from loadtest.doctor import check_machine, explain_shortage, short_of
 from loadtest.fds import raise_fd_limit
 from loadtest.judge import make_row
@@ -68,7 +69,7 @@ def run_compare(plan: Plan, command: str, out: Console, err: Console) -> int:
     print_table(rows, out)
     out.print(f"{cores.describe()}; wrote {plan.out}/report.html and results.json", soft_wrap=True)
     if interrupted:
-        return 130
+        return INTERRUPTED
     return 0 if results.ok else 1
 
 

@@ -10,18 +10,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from loadtest.addresses import Target, parse_target
 from loadtest.child import POLL, Child, RunFailed
 from loadtest.figures import LineTail
 from loadtest.pinning import CpuSet, pinned
-from loadtest.plan import Plan
 from loadtest.run_files import RunFiles
 
 START_PATIENCE = 20.0
 # Longer than any sensible --drain-timeout: the clients have gone by then.
 STOP_PATIENCE = 30.0
 SERVICES = {"echo", "sleep"}
+
+
+class ServerPlan(Protocol):
+    """Any plan that says how the server is started."""
+
+    @property
+    def server_command(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -39,12 +46,12 @@ class Engine:
         return status
 
 
-def engine_command(plan: Plan, mode: str) -> list[str]:
+def engine_command(plan: ServerPlan, mode: str) -> list[str]:
     return [*plan.server_command, "--mode", mode, "--echo", "127.0.0.1:0", "--sleep", "127.0.0.1:0"]
 
 
 @contextmanager
-def running_engine(plan: Plan, mode: str, files: RunFiles, cpus: CpuSet) -> Iterator[Engine]:
+def running_engine(plan: ServerPlan, mode: str, files: RunFiles, cpus: CpuSet) -> Iterator[Engine]:
     """Start the server, wait until it listens, and see that it is gone afterwards."""
     with pinned(cpus):
         child = Child(

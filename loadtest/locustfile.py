@@ -4,7 +4,6 @@ It only ties the parts to Locust's hooks; the users are in `users.py`. EchoUser 
 users are named at the end of the command line, so that an echo service is all it takes.
 """
 
-import sys
 from typing import Any
 
 from locust import events, html, stats
@@ -27,10 +26,10 @@ html.PERCENTILES_FOR_HTML_REPORT = [0.5, 0.9, 0.95, 0.99, 0.999, 1.0]
 
 def on_parser(parser: Any, **_: Any) -> None:
     add_options(parser)
+    check_options(parser)
 
 
 def on_init(environment: Environment, **_: Any) -> None:
-    check_options(environment)
     leave_out_sleep_users(environment)
     if isinstance(environment.runner, LocalRunner):
         monitor = Monitor(environment, HELD)
@@ -39,23 +38,20 @@ def on_init(environment: Environment, **_: Any) -> None:
         hooks.test_stopping.add_listener(lambda **_: monitor.stop())
 
 
-def check_options(environment: Environment) -> None:
-    """What is wrong on the command line ends the run here, in one line."""
-    options: Any = environment.parsed_options
+def check_options(parser: Any) -> None:
+    """What is wrong on the command line ends Locust in one line, and before it forks workers: one
+    whose master is gone waits a minute for it."""
+    options, _ = parser.parse_known_args()
     try:
-        LoadOptions.read(environment.host, options)
+        LoadOptions.read(options.host, options)
     except ValueError as error:
-        sys.stderr.write(f"locust: error: {error}\n")
-        sys.exit(2)
+        parser.error(str(error))
     counting = options.hold or options.linger or options.figures
-    if counting and not isinstance(environment.runner, LocalRunner):
-        # The workers that --processes forks leave the complaint to their master.
-        if not (options.worker and options.processes):
-            sys.stderr.write(
-                "locust: error: --hold, --linger and --figures count the connections of one "
-                "process; leave out --processes, --master and --worker\n"
-            )
-        sys.exit(2)
+    if counting and (options.processes or options.master or options.worker):
+        parser.error(
+            "--hold, --linger and --figures count the connections of one process; "
+            "leave out --processes, --master and --worker"
+        )
 
 
 def leave_out_sleep_users(environment: Environment) -> None:

@@ -20,13 +20,15 @@ from locust.env import Environment
 
 from loadtest.buckets import bucket_response_time, subtract, summarise
 from loadtest.connection import PeerClosed
-from loadtest.figures import Failure, LoadResult, Phase, Progress, encode
+from loadtest.figures import Failure, LoadResult, Phase, Progress, Summary, encode
 from loadtest.gauge import Gauge
 
 logger = logging.getLogger(__name__)
 
 TICK = 0.25
-SETTLE = 2.0
+# Seconds to settle, and more for each user: whoever counts them from outside does it then.
+SETTLE = 0.5
+SETTLE_PER_USER = 0.0002
 LAG_INTERVAL = 0.05
 
 # (name, type) of an entry -> its histogram.
@@ -85,7 +87,7 @@ class Monitor:
         # pause of tens of milliseconds each time it makes a full round.
         gc.collect()
         gc.freeze()
-        self._tick_for(SETTLE)
+        self._tick_for(SETTLE + SETTLE_PER_USER * self._asked())
         self._begun = self._snapshot()
         self._gauge.low = self._gauge.held
         self._enter("hold")
@@ -166,7 +168,7 @@ class Monitor:
 
     def _result(self) -> LoadResult:
         begun, now = self._begun, self._snapshot()
-        times = {}
+        times: dict[str, Summary] = {}
         for (name, kind), histogram in sorted(now.histograms.items()):
             earlier = {} if kind == "CONNECT" else begun.histograms.get((name, kind), {})
             times[f"{kind} {name}"] = summarise(subtract(histogram, earlier))

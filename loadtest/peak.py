@@ -13,26 +13,23 @@ and a ratio is made within each turn before the median is taken.
 """
 
 import argparse
-import json
 import os
 import shutil
-import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from rich import box
+import psutil
 from rich.console import Console
-from rich.table import Table
 
 from loadtest.child import Child, RunFailed
+from loadtest.command import BAD_INPUT, INTERRUPTED, Parser, positive
 from loadtest.doctor import Need, check_machine, explain_shortage, short_of
 from loadtest.engine_process import Engine, running_engine
 from loadtest.fds import raise_fd_limit
-from loadtest.machine import describe_machine
 from loadtest.options import argument
+from loadtest.peak_results import Peak, PeakPlan, PeakResults, print_peaks, write_peaks
 from loadtest.pinning import Cores, choose_cores, pinned
 from loadtest.plan import MODES, parse_modes
 from loadtest.progress import Reporter
@@ -60,59 +57,6 @@ exit status: 0 all good, 1 a run failed, 2 bad input
 """
 
 
-@dataclass(frozen=True)
-class PeakPlan:
-    """What is asked for."""
-
-    modes: tuple[str, ...]
-    connections: int
-    requests: int
-    repeats: int
-    out: Path
-    server_command: tuple[str, ...] = (sys.executable, "-m", "server")
-
-    def runs(self) -> list[tuple[int, str]]:
-        """Repeat and mode; every second round the other way, so that drift favours nobody."""
-        return [
-            (repeat, mode)
-            for repeat in range(1, self.repeats + 1)
-            for mode in (self.modes if repeat % 2 else self.modes[::-1])
-        ]
-
-
-@dataclass(frozen=True)
-class Peak:
-    """One run. CPU in microseconds per echo, RSS in bytes per connection."""
-
-    mode: str
-    repeat: int
-    cpu_user: float
-    cpu_system: float
-    rss: float
-    echoes_per_second: float
-
-    @property
-    def cpu(self) -> float:
-        return self.cpu_user + self.cpu_system
-
-
-@dataclass
-class PeakResults:
-    """All runs so far; a failed one is a reason in place of figures."""
-
-    peaks: list[Peak] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-    def of(self, mode: str) -> list[Peak]:
-        return [peak for peak in self.peaks if peak.mode == mode]
-
-    def ratio(self, mode: str, rival: str) -> float | None:
-        """CPU per echo of `mode` by that of `rival`: the median over the rounds both finished."""
-        theirs = {peak.repeat: peak.cpu for peak in self.of(rival)}
-        pairs = [peak.cpu / theirs[peak.repeat] for peak in self.of(mode) if peak.repeat in theirs]
-        return statistics.median(pairs) if pairs else None
-
-
 def main(argv: Sequence[str]) -> int:
     """The `bench` command; its exit status."""
     parser = _parser()
@@ -121,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     fault = _fault(plan)
     if fault:
         sys.stderr.write(f"{parser.prog}: {fault}\n")
-        return 2
+        return BAD_INPUT
     raise_fd_limit()
     cores = choose_cores()
     results = PeakResults()
@@ -130,16 +74,26 @@ def main(argv: Sequence[str]) -> int:
             f"{len(plan.runs())} runs of {plan.requests:,} echoes over {plan.connections:,} "
             f"connections; {cores.describe().replace('Locust', CLIENT)}"
         )
-        for repeat, mode in plan.runs():
-            reporter.update(f"{mode} {repeat}/{plan.repeats}", "")
-            try:
-                results.peaks.append(_run(plan, mode, repeat, cores))
-            except RunFailed as failure:
-                results.failures.append(f"{mode} {repeat}: {failure}")
-                reporter.note(f"{mode} {repeat}: FAILED: {failure}")
-    _write(plan, results)
-    _print(plan, results, Console())
+        interrupted = _run_all(plan, cores, results, reporter)
+    write_peaks(plan, results)
+    print_peaks(plan, results, Console())
+    if interrupted:
+        return INTERRUPTED
     return 1 if results.failures else 0
+
+
+def _run_all(plan: PeakPlan, cores: Cores, results: PeakResults, reporter: Reporter) -> bool:
+    """Do every run; true if the user cut it short, which keeps what was measured."""
+    for repeat, mode in plan.runs():
+        reporter.update(f"{mode} {repeat}/{plan.repeats}", "")
+        try:
+            results.peaks.append(_run(plan, mode, repeat, cores))
+        except KeyboardInterrupt:
+            return True
+        except (RunFailed, psutil.Error, OSError) as failure:
+            results.failures.append(f"{mode} {repeat}: {failure}")
+            reporter.note(f"{mode} {repeat}: FAILED: {failure}")
+    return False
 
 
 def _fault(plan: PeakPlan) -> str:
@@ -160,7 +114,7 @@ def _fault(plan: PeakPlan) -> str:
 
 
 def _run(plan: PeakPlan, mode: str, repeat: int, cores: Cores) -> Peak:
-    files = RunFiles.below(plan.out, mode, repeat)
+    files = RunFiles.below(plan.out, f"bench-{mode}", repeat)
     with running_engine(plan, mode, files, cores.server) as engine:
         sampler = Sampler(engine.child.pid)
         idle = sampler.take(None)
@@ -212,52 +166,8 @@ def _watch(plan: PeakPlan, sampler: Sampler, client: Child) -> tuple[int, Sample
     return rss, sampler.take(None)
 
 
-def _write(plan: PeakPlan, results: PeakResults) -> None:
-    document = {
-        "machine": asdict(describe_machine()),
-        "connections": plan.connections,
-        "requests": plan.requests,
-        "runs": [asdict(peak) for peak in results.peaks],
-        "failures": results.failures,
-    }
-    (plan.out / "bench.json").write_text(json.dumps(document, indent=1) + "\n")
-
-
-def _print(plan: PeakPlan, results: PeakResults, console: Console) -> None:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
-    rivals = [mode for mode in plan.modes if mode != "runtime"] if "runtime" in plan.modes else []
-    table.add_column("engine", no_wrap=True)
-    for column in ("CPU us/echo", "(min-max)", "user", "system", "RSS B/conn", "echoes/s"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for mode in plan.modes:
-        peaks = results.of(mode)
-        if not peaks:
-            table.add_row(mode, "failed", style="red")
-            continue
-        cpu = [peak.cpu for peak in peaks]
-        table.add_row(
-            mode,
-            f"{statistics.median(cpu):.1f}",
-            f"{min(cpu):.1f}-{max(cpu):.1f}",
-            f"{statistics.median(peak.cpu_user for peak in peaks):.1f}",
-            f"{statistics.median(peak.cpu_system for peak in peaks):.1f}",
-            f"{statistics.median(peak.rss for peak in peaks):,.0f}",
-            f"{statistics.median(peak.echoes_per_second for peak in peaks):,.0f}",
-        )
-    console.print(table)
-    for rival in rivals:
-        ratio = results.ratio("runtime", rival)
-        if ratio is not None:
-            console.print(f"CPU per echo, runtime / {rival}: {ratio:.2f}", highlight=False)
-    console.print(
-        f"{plan.connections:,} connections, 64 bytes, closed loop, {plan.repeats} interleaved "
-        f"rounds; wrote {plan.out}/bench.json",
-        soft_wrap=True,
-    )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m loadtest bench",
         description="CPU per echo and memory per connection under a closed loop from a C client.",
         epilog=EPILOG,
@@ -271,14 +181,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="M,M",
         help=f"engines, of {', '.join(MODES)} (default runtime,uvloop,uvloop-protocol)",
     )
-    add("--connections", type=_positive, default=10_000, metavar="N", help="default 10000")
-    add("--requests", type=_positive, default=400_000, metavar="N", help="echoes a run (400000)")
-    add("--repeats", type=_positive, default=3, metavar="N", help="rounds (default 3)")
+    add("--connections", type=argument(positive), default=10_000, metavar="N", help="default 10000")
+    add(
+        "--requests",
+        type=argument(positive),
+        default=400_000,
+        metavar="N",
+        help="echoes a run (400000)",
+    )
+    add("--repeats", type=argument(positive), default=3, metavar="N", help="rounds (default 3)")
     add("--out", type=Path, default=Path("results"), metavar="DIR", help="default results/")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number over 0")
-    return int(text)

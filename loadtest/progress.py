@@ -41,5 +41,5 @@ class Reporter:
         if self._status is not None:
             self._status.update(f"{stage}  {detail}")
         elif stage != self._stage:
-            self.note(f"{stage}  {detail}")
+            self.note(f"{stage}  {detail}".rstrip())
         self._stage = stage

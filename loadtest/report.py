@@ -19,6 +19,8 @@ from loadtest.results import Results, Row
 
 Value = Callable[[Row], float | None]
 Show = Callable[[float | None], str]
+# With fewer runs of each, an order of engines may be chance, and is not called a result.
+RUNS_TO_RANK = 3
 PERCENTILES = ("p50", "p90", "p99", "p99.9", "max")
 
 
@@ -66,12 +68,12 @@ def answer(results: Results) -> str:
         return f"{failing[0].upper()}{failing[1:]}." if failed else "Nothing was measured."
     parts = [f"{_join(list(by_engine))} held {held} with every echo verified"]
     costs = {
-        engine: middle
+        engine: sorted(row.cpu_us_per_echo for row in rows if row.cpu_us_per_echo is not None)
         for engine, rows in by_engine.items()
-        if (middle := median(rows, lambda row: row.cpu_us_per_echo)) is not None
     }
-    if len(costs) > 1:
-        parts.append(_cheapest(costs))
+    costs = {engine: numbers for engine, numbers in costs.items() if numbers}
+    if costs:
+        parts.append(_cost(costs))
     if failed:
         parts.append(failing)
     return "; ".join(parts) + "."
@@ -83,11 +85,21 @@ def median(rows: Sequence[Row], value: Value) -> float | None:
     return statistics.median(numbers) if numbers else None
 
 
-def _cheapest(costs: Mapping[str, float]) -> str:
-    best, *others = sorted(costs, key=lambda engine: costs[engine])
-    ratios = [f"{costs[best] / costs[other]:.2f}x of {other}" for other in others if costs[other]]
-    compared = f" ({_join(ratios)})" if ratios else ""
-    return f"{best} took the least CPU, {costs[best]:.0f} µs an echo{compared}"
+def _cost(costs: Mapping[str, Sequence[float]]) -> str:
+    """CPU per echo by engine, cheapest first, and whether that order means anything."""
+    order = sorted(costs, key=lambda engine: statistics.median(costs[engine]))
+    each = _join(
+        [f"{statistics.median(costs[engine]):.0f} µs of CPU on {engine}" for engine in order]
+    )
+    told = f"an echo cost the server {each}"
+    if len(order) < 2:
+        return told
+    best, second = costs[order[0]], costs[order[1]]
+    if min(len(best), len(second)) < RUNS_TO_RANK:
+        return f"{told} (too few runs to rank them: --repeats {RUNS_TO_RANK})"
+    if max(best) >= min(second):
+        return f"{told} (no clear difference between {order[0]} and {order[1]}: their runs overlap)"
+    return f"{told} ({order[0]} the least in every run)"
 
 
 def _join(names: Sequence[str]) -> str:

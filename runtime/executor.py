@@ -140,6 +140,8 @@ class Executor:
             except StopIteration as stop:
                 self._finish(task, stop.value, None)
             except BaseException as error:
+                if not task.over:
+                    raise  # Ctrl-C hit a line of the loop, and the task is as it was
                 self._finish(task, None, error)
             else:
                 if yielded is not None:
@@ -199,13 +201,16 @@ class Executor:
         """Cancel every task, let each clean up, and release what the loop holds."""
         self._shutting_down = True
         self.current = None
-        # An interrupt can have torn the loop away between taking a task off the queue and
-        # noting that, so the queue is made anew.
+        # Ctrl-C can have torn the loop away between any two lines, so what it knows of the queue
+        # and of the tasks that were just over is worked out anew.
         self._ready.clear()
         try:
             for task in tuple(self.tasks()):
-                task._queued = False
-                task.wake()
+                if task.over:
+                    self._finish(task, None, Cancelled())
+                else:
+                    task._queued = False
+                    task.wake()
             for task in tuple(self.roots):
                 task.cancel()
             self.run_while(lambda: self.roots)

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 from inspect import isawaitable
 from math import inf, isnan
 from types import CodeType, TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Literal, Self, TypeVar, cast
 
 from .cancel import Cancelled, Scope, refresh_task
 from .executor import spawn_site
@@ -97,8 +97,8 @@ class CancelScope(Scope):
         return task
 
 
-class _Timeout(CancelScope):
-    """`timeout`: a scope that says so when it was its deadline that ended it."""
+class Timeout(CancelScope):
+    """What `timeout` returns: a scope that raises when it was its deadline that ended it."""
 
     __slots__ = ("_seconds",)
 
@@ -111,20 +111,19 @@ class _Timeout(CancelScope):
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool:
-        absorbed = super().__exit__(kind, error, traceback)
-        if absorbed:
+    ) -> Literal[False]:
+        if super().__exit__(kind, error, traceback):
             raise TimeoutError(f"not done within {self._seconds} seconds") from error
-        return absorbed
+        return False
 
 
-def timeout(seconds: float) -> CancelScope:
+def timeout(seconds: float) -> Timeout:
     """A block that raises TimeoutError if it is still waiting after `seconds`.
 
     What the block was able to finish is not taken back: a result that comes in the same turn as
     the deadline counts, if the block does not wait again.
     """
-    return _Timeout(seconds)
+    return Timeout(seconds)
 
 
 def move_on_after(seconds: float) -> CancelScope:

@@ -135,6 +135,11 @@ class Task(Generic[T]):
         return self.coro is _SPENT
 
     @property
+    def over(self) -> bool:
+        """Whether the coroutine has come to its end, known to the executor yet or not."""
+        return not isinstance(self.coro, CoroutineType) or self.coro.cr_frame is None
+
+    @property
     def spawned_at(self) -> str:
         """`file:line` of the call that spawned the task."""
         code, instruction = self._site

@@ -20,7 +20,7 @@ from loadtest.figures import LineTail, LoadResult, Progress, decode
 
 REPOSITORY = Path(__file__).parent.parent.parent
 LOCUSTFILE = REPOSITORY / "loadtest" / "locustfile.py"
-PATIENCE = 30.0
+PATIENCE = 45.0
 
 Handler = Callable[[socket.socket], None]
 

@@ -149,27 +149,71 @@ def test_an_engine_that_cannot_start_is_a_row_and_the_next_one_runs(tmp_path: Pa
     assert "with status 1: uvloop is not installed" in done.rows[0]["reason"]
 
 
-def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(tmp_path: Path) -> None:
-    out = tmp_path / "results"
-    command = [sys.executable, "-m", "loadtest", "compare", "--modes", "asyncio,runtime"]
+def test_connections_that_only_the_kernel_holds_do_not_count(tmp_path: Path) -> None:
+    """Past its maximum the server does not accept; the clients are connected all the same."""
+    server = shlex.join([sys.executable, "-m", "server", "--max-connections", "10"])
+    done = compare(
+        tmp_path / "results",
+        *["--modes", "asyncio", "--connections", "20", "--duration", "0.5"],
+        *["--server-command", server],
+    )
+    (row,) = done.rows
+    assert done.status == 1
+    assert (row["held_client_min"], row["held_server_min"]) == (20, 10)
+    assert "10 of 20 connections held at the minimum, on the server's side" in row["reason"]
+
+
+@dataclass(frozen=True)
+class Started:
+    """A comparison on its way, in its first hold."""
+
+    process: subprocess.Popen[bytes]
+    children: list[psutil.Process]
+    log: Path
+    out: Path
+
+    def finish(self) -> dict[str, Any]:
+        self.process.wait(PATIENCE)
+        results: dict[str, Any] = json.loads((self.out / "results.json").read_text())
+        return results
+
+
+def start_compare(tmp_path: Path, modes: str) -> Started:
+    out, log = tmp_path / "results", tmp_path / "log"
+    command = [sys.executable, "-m", "loadtest", "compare", "--modes", modes]
     command += ["--connections", "20", "--duration", "60", "--out", str(out)]
-    log = tmp_path / "log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=stderr
         )
     deadline = time.monotonic() + PATIENCE
-    while "hold" not in log.read_text() and time.monotonic() < deadline:
+    while "hold" not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)
-    children = psutil.Process(process.pid).children()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(PATIENCE) == 130
-    assert len(children) == 2
-    assert not any(child.is_running() for child in children)
-    results = json.loads((out / "results.json").read_text())
+    return Started(process, psutil.Process(process.pid).children(), log, out)
+
+
+def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(tmp_path: Path) -> None:
+    started = start_compare(tmp_path, "asyncio,runtime")
+    started.process.send_signal(signal.SIGINT)
+    results = started.finish()
+    assert started.process.returncode == 130
+    assert len(started.children) == 2
+    assert not any(child.is_running() for child in started.children)
     assert results["interrupted"]
-    assert [(row["engine"], row["reason"]) for row in results["rows"]] == [
-        ("asyncio", "interrupted")
-    ]
+    rows = [(row["engine"], row["reason"]) for row in results["rows"]]
+    assert rows == [("asyncio", "interrupted")]
     assert results["rows"][0]["held_client_min"] == 20
-    assert "Traceback" not in log.read_text()
+    assert "Traceback" not in started.log.read_text()
+
+
+def test_a_locust_that_dies_is_a_row_that_says_why(tmp_path: Path) -> None:
+    started = start_compare(tmp_path, "runtime")
+    (locust,) = [child for child in started.children if "locust" in child.cmdline()]
+    locust.kill()
+    results = started.finish()
+    (row,) = results["rows"]
+    assert started.process.returncode == 1
+    assert not row["ok"]
+    assert "Locust ended before the run was over with status -9" in row["reason"]
+    assert "Traceback" not in started.log.read_text()

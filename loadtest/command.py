@@ -1,0 +1,25 @@
+"""What the commands of this package have in common on the command line."""
+
+import argparse
+from typing import NoReturn
+
+BAD_INPUT = 2
+"""Exit status for a flag or a machine that will not do; nothing was started."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C; what was measured is kept."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a bad flag in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: {message} (see --help)\n")
+
+
+def positive(text: str) -> int:
+    """A whole number over zero."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(f"{text} is not a whole number over 0")
+    return number

@@ -1,0 +1,292 @@
+"""Nothing that a task leaves behind needs the cyclic collector.
+
+A server may then switch the collector off, or run it rarely, without growing; and a descriptor
+whose last reference goes away is closed at that moment, not some time later.
+"""
+
+import gc
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import runtime
+from runtime import (
+    CancelScope,
+    Event,
+    Semaphore,
+    Stream,
+    TaskCancelled,
+    TaskGroup,
+    join_all,
+    move_on_after,
+    run_in_thread,
+    sleep,
+    spawn,
+    timeout,
+    yield_now,
+)
+from runtime.testing import VirtualClock
+
+from .harness import forever, stream_pair, turns
+
+
+async def fail() -> None:
+    await yield_now()
+    raise ValueError("broke")
+
+
+async def finished() -> None:
+    await spawn(sleep(0))
+
+
+async def failed() -> None:
+    try:
+        await spawn(fail())
+    except ValueError:
+        return
+
+
+async def cancelled() -> None:
+    handle = spawn(forever())
+    await yield_now()
+    handle.cancel()
+    try:
+        await handle
+    except TaskCancelled:
+        return
+
+
+async def cancelled_with_shielded_cleanup() -> None:
+    async def worker() -> None:
+        try:
+            await forever()
+        finally:
+            with CancelScope(shield=True):
+                await yield_now()
+
+    handle = spawn(worker())
+    await yield_now()
+    handle.cancel()
+    try:
+        await handle
+    except TaskCancelled:
+        return
+
+
+async def timed_out() -> None:
+    try:
+        with timeout(1):
+            await sleep(2)
+    except TimeoutError:
+        return
+
+
+async def moved_on() -> None:
+    with move_on_after(1), move_on_after(2):
+        await sleep(3)
+
+
+async def group_of_successes() -> None:
+    async with TaskGroup() as group:
+        for _ in range(3):
+            group.spawn(sleep(1))
+
+
+async def group_with_a_failure() -> None:
+    try:
+        async with TaskGroup() as group:
+            group.spawn(forever())
+            group.spawn(fail())
+    except ExceptionGroup:
+        return
+
+
+async def group_whose_body_fails() -> None:
+    try:
+        async with TaskGroup() as group:
+            group.spawn(forever())
+            raise KeyError("body")
+    except ExceptionGroup:
+        return
+
+
+async def group_cancelled_from_outside() -> None:
+    with move_on_after(1):
+        async with TaskGroup() as group:
+            group.spawn(forever())
+
+
+async def joined() -> None:
+    await join_all(sleep(n) for n in range(3))
+
+
+async def joined_with_a_failure() -> None:
+    try:
+        await join_all(forever(), fail())
+    except ValueError:
+        return
+
+
+async def echoed() -> None:
+    left, right = stream_pair("unix")
+    async with left, right:
+        await left.send_all(b"x")
+        await right.recv(10)
+
+
+async def closed_while_waited_on() -> None:
+    left, right = stream_pair("unix")
+
+    async def read() -> None:
+        try:
+            await left.recv(10)
+        except runtime.ClosedError:
+            return
+
+    reader = spawn(read())
+    await turns(2)
+    left.close()
+    right.close()
+    await reader
+
+
+async def broken_while_waited_on() -> None:
+    left, right = stream_pair("unix")
+    async with left:
+        right.close()
+        try:
+            await left.send_all(b"x")
+        except runtime.BrokenError:
+            return
+
+
+async def served() -> None:
+    async def handler(stream: Stream) -> None:
+        await stream.send_all(await stream.recv(100))
+
+    async with runtime.listen("127.0.0.1", 0) as listener:
+        server = spawn(runtime.serve(listener, handler))
+        stream = await runtime.connect(*listener.address)
+        async with stream:
+            await stream.send_all(b"x")
+            await stream.recv(100)
+        listener.close()
+        await server
+
+
+async def refused() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    try:
+        await runtime.connect("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return
+
+
+async def call_in_a_thread() -> None:
+    await run_in_thread(int, "1")
+
+
+async def failed_call_in_a_thread() -> None:
+    try:
+        await run_in_thread(int, "one")
+    except ValueError:
+        return
+
+
+async def synchronised() -> None:
+    event, semaphore = Event(), Semaphore(1)
+
+    async def worker() -> None:
+        async with semaphore:
+            await event.wait()
+
+    tasks = [spawn(worker()) for _ in range(3)]
+    await turns(2)
+    tasks[1].cancel()
+    event.set()
+    await join_all(tasks[0], tasks[2])
+
+
+SCENARIOS: list[Callable[[], Awaitable[None]]] = [
+    finished,
+    failed,
+    cancelled,
+    cancelled_with_shielded_cleanup,
+    timed_out,
+    moved_on,
+    group_of_successes,
+    group_with_a_failure,
+    group_whose_body_fails,
+    group_cancelled_from_outside,
+    joined,
+    joined_with_a_failure,
+    echoed,
+    closed_while_waited_on,
+    broken_while_waited_on,
+    served,
+    refused,
+    call_in_a_thread,
+    failed_call_in_a_thread,
+    synchronised,
+]
+
+
+@pytest.fixture
+def no_collector(anything_left: None) -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def describe(garbage: list[object]) -> list[str]:
+    return [f"{type(thing).__name__}: {repr(thing)[:100]}" for thing in garbage]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_nothing_is_left_for_the_collector(
+    no_collector: None, scenario: Callable[[], Awaitable[None]]
+) -> None:
+    left: list[str] = []
+
+    async def main() -> None:
+        for attempt in range(2):
+            await scenario()
+            await turns(4)
+            if attempt == 0:
+                gc.collect()  # what the first call of anything leaves in caches is not ours
+            else:
+                gc.set_debug(gc.DEBUG_SAVEALL)
+                gc.collect()
+                gc.set_debug(0)
+                left.extend(describe(gc.garbage))
+                gc.garbage.clear()
+
+    runtime.run(main(), clock=VirtualClock(patience=0.01))
+    assert left == []
+
+
+def test_a_dropped_connection_is_closed_at_once(no_collector: None, tmp_path: Path) -> None:
+    """A task that ends without closing its stream gives the descriptor back by itself."""
+
+    async def main() -> bytes:
+        left, right = stream_pair("unix")
+
+        async def careless(stream: Stream) -> None:
+            async with stream:
+                await stream.recv(10)
+                raise ValueError("forgot everything")
+
+        handle = spawn(careless(left))
+        del left
+        await right.send_all(b"x")
+        with pytest.raises(ValueError, match="forgot"):
+            await handle
+        async with right:
+            return await right.recv(10)
+
+    assert runtime.run(main()) == b""

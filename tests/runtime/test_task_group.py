@@ -1,0 +1,550 @@
+"""Task groups and `join_all`: nothing outlives the block, and no failure is lost."""
+
+from collections.abc import Awaitable
+from typing import Any, cast
+
+import pytest
+
+import runtime
+from runtime import (
+    Cancelled,
+    CancelScope,
+    Event,
+    TaskCancelled,
+    TaskGroup,
+    current_task,
+    join_all,
+    move_on_after,
+    now,
+    sleep,
+    spawn,
+    timeout,
+    yield_now,
+)
+from runtime.testing import VirtualClock
+
+from .harness import Runner, forever, turns
+
+
+async def fail_after(seconds: float, error: BaseException) -> None:
+    await sleep(seconds)
+    raise error
+
+
+async def double(n: int, seconds: float = 0.0) -> int:
+    await sleep(seconds)
+    return 2 * n
+
+
+def test_the_block_is_not_left_before_its_tasks_have_ended(run: Runner) -> None:
+    ends: list[float] = []
+
+    async def work(seconds: float) -> None:
+        await sleep(seconds)
+        ends.append(now())
+
+    async def main() -> float:
+        async with TaskGroup() as group:
+            for seconds in (3, 1, 2):
+                group.spawn(work(seconds))
+            assert ends == []
+        return now()
+
+    assert run(main, clock=VirtualClock()) == 3.0
+    assert ends == [1.0, 2.0, 3.0]
+
+
+def test_an_empty_group_is_left_at_once(run: Runner) -> None:
+    async def main() -> bool:
+        with CancelScope() as scope:
+            scope.cancel()
+            async with TaskGroup():
+                pass  # does not wait, so it is not cancelled either
+        return scope.cancelled_caught
+
+    assert not run(main)
+
+
+def test_one_failure_cancels_the_rest_and_the_body(run: Runner) -> None:
+    ends: list[str] = []
+
+    async def work(name: str) -> None:
+        try:
+            await forever()
+        finally:
+            ends.append(f"{name} at {now()}")
+
+    async def main() -> None:
+        async with TaskGroup() as group:
+            group.spawn(work("one"))
+            group.spawn(fail_after(2, ValueError("broke")))
+            group.spawn(work("two"))
+            await work("body")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run(main, clock=VirtualClock())
+    assert [repr(error) for error in caught.value.exceptions] == ["ValueError('broke')"]
+    assert sorted(ends) == ["body at 2.0", "one at 2.0", "two at 2.0"]
+
+
+def test_a_failure_of_the_body_cancels_the_tasks(run: Runner) -> None:
+    ends: list[float] = []
+
+    async def work() -> None:
+        try:
+            await forever()
+        finally:
+            ends.append(now())
+
+    async def main() -> None:
+        async with TaskGroup() as group:
+            group.spawn(work())
+            await sleep(1)
+            raise KeyError("body")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run(main, clock=VirtualClock())
+    assert [repr(error) for error in caught.value.exceptions] == ["KeyError('body')"]
+    assert ends == [1.0]
+
+
+def test_all_the_failures_are_in_the_group(run: Runner) -> None:
+    async def fail_when_cancelled() -> None:
+        try:
+            await forever()
+        finally:
+            raise KeyError("cleanup")
+
+    async def main() -> None:
+        async with TaskGroup() as group:
+            group.spawn(fail_when_cancelled())
+            group.spawn(fail_after(1, ValueError("first")))
+            try:
+                await forever()
+            finally:
+                raise OSError("body")
+
+    with pytest.raises(ExceptionGroup, match="tasks in the group failed") as caught:
+        run(main, clock=VirtualClock())
+    assert sorted(str(error) for error in caught.value.exceptions) == [
+        "'cleanup'",
+        "body",
+        "first",
+    ]
+
+
+def test_a_base_exception_makes_a_base_exception_group(run: Runner) -> None:
+    class Odd(BaseException):
+        pass
+
+    async def main() -> None:
+        with pytest.raises(BaseExceptionGroup) as caught:
+            async with TaskGroup() as group:
+                group.spawn(fail_after(0, Odd()))
+        assert not isinstance(caught.value, ExceptionGroup)
+
+    run(main)
+
+
+def test_a_failure_in_a_group_is_raised_and_not_logged(run: Runner) -> None:
+    async def main() -> None:
+        async with TaskGroup() as group:
+            group.spawn(fail_after(0, ValueError()))
+
+    with pytest.raises(ExceptionGroup):
+        run(main)
+    assert run.errors == []
+
+
+def test_a_task_of_the_group_can_be_awaited_in_its_block(run: Runner) -> None:
+    async def main() -> int:
+        async with TaskGroup() as group:
+            return await group.spawn(double(21, 1))
+        raise AssertionError("not reached")
+
+    assert run(main, clock=VirtualClock()) == 42
+
+
+def test_tasks_spawned_while_the_group_drains_belong_to_it(run: Runner) -> None:
+    ends: list[int] = []
+
+    async def generation(group: TaskGroup, n: int) -> None:
+        await sleep(1)
+        ends.append(n)
+        if n < 3:
+            group.spawn(generation(group, n + 1))
+
+    async def main() -> float:
+        async with TaskGroup() as group:
+            group.spawn(generation(group, 0))
+        return now()
+
+    assert run(main, clock=VirtualClock()) == 4
+    assert ends == [0, 1, 2, 3]
+
+
+def test_a_task_spawned_into_a_cancelled_group_runs_to_its_first_wait(run: Runner) -> None:
+    seen: list[str] = []
+
+    async def late() -> None:
+        seen.append("began")
+        await yield_now()
+        seen.append("went on")
+
+    async def main() -> None:
+        async with TaskGroup() as group:
+            group.cancel_scope.cancel()
+            group.spawn(late())
+
+    run(main)
+    assert seen == ["began"]
+
+
+def test_a_group_that_is_over_takes_no_tasks(run: Runner) -> None:
+    async def main() -> None:
+        group = TaskGroup()
+        with pytest.raises(RuntimeError, match="not open"):
+            group.spawn(double(1))
+        async with group:
+            pass
+        with pytest.raises(RuntimeError, match="not open"):
+            group.spawn(double(1))
+
+    run(main)
+
+
+def test_cancelling_the_group_ends_the_block_quietly(run: Runner) -> None:
+    async def main() -> tuple[float, bool, bool]:
+        async with TaskGroup() as group:
+            task = group.spawn(forever())
+            await sleep(2)
+            group.cancel_scope.cancel()
+            await forever()
+        return now(), task.done, group.cancel_scope.cancelled_caught
+
+    assert run(main, clock=VirtualClock()) == (2.0, True, True)
+
+
+def test_cancelling_the_group_while_it_drains_ends_it_quietly(run: Runner) -> None:
+    async def stop(group: TaskGroup) -> None:
+        await sleep(3)
+        group.cancel_scope.cancel()
+
+    async def main() -> float:
+        async with TaskGroup() as group:
+            group.spawn(forever())
+            group.spawn(stop(group))
+        await yield_now()
+        return now()
+
+    assert run(main, clock=VirtualClock()) == 3.0
+
+
+@pytest.mark.parametrize("body_waits", [True, False])
+def test_a_group_cancelled_from_outside_waits_for_shielded_cleanup(
+    run: Runner, body_waits: bool
+) -> None:
+    ends: list[float] = []
+
+    async def work() -> None:
+        try:
+            await forever()
+        finally:
+            with CancelScope(shield=True):
+                await sleep(5)
+            ends.append(now())
+
+    async def main() -> tuple[float, bool]:
+        with move_on_after(1) as scope:
+            async with TaskGroup() as group:
+                group.spawn(work())
+                if body_waits:
+                    await forever()
+            raise AssertionError("the block ended as if nothing had happened")
+        return now(), scope.cancelled_caught
+
+    assert run(main, clock=VirtualClock()) == (6.0, True)
+    assert ends == [6.0]
+
+
+def test_a_timeout_around_a_group_is_a_timeout(run: Runner) -> None:
+    async def main() -> None:
+        with timeout(3):
+            async with TaskGroup() as group:
+                group.spawn(forever())
+
+    with pytest.raises(TimeoutError):
+        run(main, clock=VirtualClock())
+
+
+def test_a_timeout_in_a_child_is_its_failure(run: Runner) -> None:
+    async def work() -> None:
+        with timeout(1):
+            await forever()
+
+    async def main() -> None:
+        async with TaskGroup() as group:
+            group.spawn(work())
+            group.spawn(forever())
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run(main, clock=VirtualClock())
+    assert isinstance(caught.value.exceptions[0], TimeoutError)
+
+
+def test_a_failure_in_an_inner_group_reaches_the_outer_one(run: Runner) -> None:
+    ends: list[str] = []
+
+    async def inner() -> None:
+        async with TaskGroup() as group:
+            group.spawn(fail_after(1, ValueError("deep")))
+            try:
+                await forever()
+            finally:
+                ends.append("inner")
+
+    async def main() -> None:
+        async with TaskGroup() as group:
+            group.spawn(inner())
+            try:
+                await forever()
+            finally:
+                ends.append("outer")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run(main, clock=VirtualClock())
+    (nested,) = caught.value.exceptions
+    assert isinstance(nested, ExceptionGroup)
+    assert [str(error) for error in nested.exceptions] == ["deep"]
+    assert ends == ["inner", "outer"]
+
+
+def test_a_task_cancelled_while_its_group_drains_waits_for_the_children(run: Runner) -> None:
+    ends: list[float] = []
+
+    async def child() -> None:
+        try:
+            await forever()
+        finally:
+            with CancelScope(shield=True):
+                await sleep(2)
+            ends.append(now())
+
+    async def owner() -> None:
+        async with TaskGroup() as group:
+            group.spawn(child())
+
+    async def main() -> float:
+        task = spawn(owner())
+        await sleep(1)
+        task.cancel()
+        with pytest.raises(TaskCancelled):
+            await task
+        return now()
+
+    assert run(main, clock=VirtualClock()) == 3.0
+    assert ends == [3.0]
+    assert run.polls < 30
+
+
+def test_spurious_wake_ups_do_not_end_the_drain(run: Runner) -> None:
+    async def owner() -> float:
+        async with TaskGroup() as group:
+            group.spawn(sleep(5))
+        return now()
+
+    async def main() -> float:
+        task = spawn(owner())
+        for _ in range(3):
+            await sleep(1)
+            task.wake()
+        return await task
+
+    assert run(main, clock=VirtualClock()) == 5.0
+
+
+def test_the_scope_is_put_back_after_a_failure(run: Runner) -> None:
+    async def main() -> object:
+        with pytest.raises(ExceptionGroup):
+            async with TaskGroup() as group:
+                group.spawn(fail_after(0, ValueError()))
+        await turns(3)  # not cancelled any more
+        return current_task().scope
+
+    assert run(main) is None
+
+
+def test_join_all_keeps_the_order_in_which_they_were_given(run: Runner) -> None:
+    async def main() -> tuple[list[int], float]:
+        return await join_all(double(n, 10 - n) for n in range(10)), now()
+
+    assert run(main, clock=VirtualClock()) == ([2 * n for n in range(10)], 10.0)
+
+
+def test_join_all_takes_awaitables_or_one_iterable_of_them(run: Runner) -> None:
+    async def main() -> list[list[int]]:
+        handle = spawn(double(4))
+        return [
+            await join_all(double(1), double(2)),
+            await join_all([double(1), double(2)]),
+            await join_all(iter([double(3)])),
+            await join_all(double(3)),
+            await join_all(handle, double(5)),
+            await join_all(handle),
+            await join_all(),
+            await join_all([]),
+        ]
+
+    assert run(main) == [[2, 4], [2, 4], [6], [6], [8, 10], [8], [], []]
+
+
+def test_join_all_runs_nothing_before_it_is_awaited(run: Runner) -> None:
+    started: list[int] = []
+
+    async def note(n: int) -> None:
+        started.append(n)
+
+    async def main() -> None:
+        joined = join_all(note(n) for n in range(3))
+        await turns(3)
+        assert started == []
+        await joined
+        assert started == [0, 1, 2]
+
+    run(main)
+
+
+def test_join_all_raises_the_first_failure_as_it_is_and_cancels_the_rest(run: Runner) -> None:
+    ends: list[float] = []
+    error = ValueError("broke")
+
+    async def work() -> None:
+        try:
+            await forever()
+        finally:
+            with CancelScope(shield=True):
+                await sleep(1)
+            ends.append(now())
+
+    async def main() -> float:
+        with pytest.raises(ValueError, match="broke") as caught:
+            await join_all(work(), fail_after(2, error), work())
+        assert caught.value is error
+        return now()
+
+    assert run(main, clock=VirtualClock()) == 3.0
+    assert ends == [3.0, 3.0]  # they were waited for
+
+
+def test_join_all_logs_the_failures_it_does_not_raise(run: Runner) -> None:
+    async def fail_when_cancelled() -> None:
+        try:
+            await forever()
+        finally:
+            raise KeyError("cleanup")
+
+    async def main() -> None:
+        with pytest.raises(ValueError, match="first"):
+            await join_all(fail_when_cancelled(), fail_after(1, ValueError("first")))
+
+    run(main, clock=VirtualClock())
+    assert "KeyError" in run.expected_error()
+
+
+def test_join_all_cancelled_from_outside_cancels_all_of_them(run: Runner) -> None:
+    cancelled = 0
+
+    async def work() -> None:
+        nonlocal cancelled
+        try:
+            await forever()
+        except Cancelled:
+            cancelled += 1
+            raise
+
+    async def main() -> bool:
+        with move_on_after(1) as scope:
+            await join_all(work() for _ in range(5))
+        return scope.cancelled_caught
+
+    assert run(main, clock=VirtualClock())
+    assert cancelled == 5
+
+
+def test_join_all_of_a_handle_does_not_cancel_its_task(run: Runner) -> None:
+    async def main() -> int:
+        handle = spawn(double(21, 10))
+        with move_on_after(1):
+            await join_all(handle)
+        return await handle
+
+    assert run(main, clock=VirtualClock()) == 42
+
+
+def test_join_all_of_something_that_cannot_be_awaited_closes_the_others(run: Runner) -> None:
+    async def main() -> None:
+        bad = cast("Awaitable[int]", 5)
+        with pytest.raises(TypeError, match="cannot be awaited"):
+            await join_all(double(1), bad, double(2))  # and none warns that nobody awaited it
+
+    run(main)
+
+
+def test_join_all_names_the_line_that_called_it(run: Runner) -> None:
+    sites: list[str] = []
+
+    async def note() -> None:
+        sites.append(current_task().spawned_at)
+
+    async def main() -> None:
+        await join_all(note(), note())
+
+    run(main)
+    line = main.__code__.co_firstlineno + 1
+    assert [site.rpartition("/")[2] for site in sites] == [f"test_task_group.py:{line}"] * 2
+
+
+def test_a_failure_in_a_group_does_not_reach_its_neighbour(run: Runner) -> None:
+    async def group_of(*coros: Awaitable[Any]) -> str:
+        async with TaskGroup() as group:
+            for coro in coros:
+                group.spawn(coro)
+        return "fine"
+
+    async def main() -> str:
+        broken = spawn(group_of(fail_after(1, ValueError())))
+        sound = spawn(group_of(sleep(2)))
+        with pytest.raises(ExceptionGroup):
+            await broken
+        return await sound
+
+    assert run(main, clock=VirtualClock()) == "fine"
+
+
+def test_a_child_may_cancel_its_own_group(run: Runner) -> None:
+    async def stop(group: TaskGroup, event: Event) -> None:
+        await event.wait()
+        group.cancel_scope.cancel()
+
+    async def main() -> str:
+        event = Event()
+        async with TaskGroup() as group:
+            group.spawn(stop(group, event))
+            group.spawn(forever())
+            event.set()
+        await yield_now()
+        return "over"
+
+    assert run(main) == "over"
+    assert run.polls < 20
+
+
+def test_awaiting_a_failed_child_in_the_body_reports_it_in_the_group(run: Runner) -> None:
+    async def main() -> None:
+        async with runtime.TaskGroup() as group:
+            child = group.spawn(fail_after(1, ValueError("once")))
+            await child
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run(main, clock=VirtualClock())
+    assert {str(error) for error in caught.value.exceptions} == {"once"}
