@@ -14,7 +14,7 @@ import socket
 import struct
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import runtime
 from runtime.clock import Clock
@@ -134,6 +134,41 @@ def stream_pair(family: str = "tcp") -> tuple[runtime.Stream, runtime.Stream]:
     return runtime.Stream(one), runtime.Stream(other)
 
 
+class ListeningSocket:
+    """A listening socket, except that accept does what the test wrote down."""
+
+    family = socket.AF_INET
+
+    def __init__(self, *answers: int | socket.socket) -> None:
+        self.answers = list(answers)
+        self.calls = 0
+        self.pair = socket.socketpair()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        self.calls += 1
+        if not self.answers:
+            raise BlockingIOError
+        answer = self.answers.pop(0)
+        if isinstance(answer, int):
+            raise OSError(answer, os.strerror(answer))
+        return answer, ("127.0.0.1", 1)
+
+    def fileno(self) -> int:
+        return self.pair[0].fileno()
+
+    def setblocking(self, flag: bool) -> None:
+        self.pair[0].setblocking(flag)
+
+    def close(self) -> None:
+        for sock in self.pair:
+            sock.close()
+
+
+def fake_listener(*answers: int | socket.socket) -> tuple[runtime.Listener, ListeningSocket]:
+    sock = ListeningSocket(*answers)
+    return runtime.Listener(cast(socket.socket, sock)), sock
+
+
 def reset(sock: socket.socket) -> None:
     """Close so that the peer sees ECONNRESET and not an end."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -161,3 +196,28 @@ async def receive(stream: runtime.Stream, count: int) -> bytes:
             break
         data += chunk
     return bytes(data)
+
+
+def dial(listener: runtime.Listener) -> socket.socket:
+    """A blocking client of a listener."""
+    sock = socket.create_connection(listener.address, PATIENCE)
+    sock.settimeout(PATIENCE)
+    return sock
+
+
+async def make_dry(left: runtime.Stream, right: runtime.Stream) -> bool:
+    """After this the stream knows that it is dry."""
+    await right.send_all(b"!")
+    return await left.recv(100) == b"!"
+
+
+async def fail_after(seconds: float, error: BaseException) -> None:
+    """A task that fails."""
+    await runtime.sleep(seconds)
+    raise error
+
+
+async def double(n: int, seconds: float = 0.0) -> int:
+    """A task with a result."""
+    await runtime.sleep(seconds)
+    return 2 * n

@@ -1,13 +1,11 @@
-"""The loop: who runs when, what `run` leaves behind, and how it is interrupted."""
+"""The loop: who runs when, and what `run` leaves behind."""
 
 import contextvars
 import gc
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -26,7 +24,6 @@ from runtime import (
     spawn,
     yield_now,
 )
-from runtime.executor import Executor
 from runtime.testing import VirtualClock
 
 from .harness import PATIENCE, Runner, forever, raw_pair, turns
@@ -289,156 +286,6 @@ def test_a_failure_during_the_shutdown_is_logged(run: Runner) -> None:
     assert "worker" in run.expected_error()
 
 
-@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
-@pytest.mark.parametrize("where", ["main", "another task", "a group's child"])
-def test_an_interrupt_in_a_task_ends_the_run_and_cleans_up(
-    run: Runner, interrupt: type[BaseException], where: str
-) -> None:
-    cleaned: list[str] = []
-
-    async def worker() -> None:
-        try:
-            await forever()
-        finally:
-            with CancelScope(shield=True):
-                await yield_now()
-            cleaned.append("worker")
-
-    async def stop() -> None:
-        raise interrupt("stop")
-
-    async def main() -> None:
-        spawn(worker())
-        try:
-            await yield_now()
-            if where == "main":
-                await stop()
-            elif where == "another task":
-                spawn(stop())
-                await forever()
-            else:
-                async with runtime.TaskGroup() as group:
-                    group.spawn(stop())
-        finally:
-            cleaned.append("main")
-
-    with pytest.raises(interrupt, match="stop"):
-        run(main)
-    assert sorted(cleaned) == ["main", "worker"]
-
-
-@pytest.mark.parametrize("moment", [1, 2, 3, 5])
-def test_an_interrupt_in_the_loop_itself_ends_the_run_and_cleans_up(
-    run: Runner, moment: int
-) -> None:
-    """Ctrl-C comes between any two lines: here, where the loop looks at the clock."""
-    cleaned: list[str] = []
-
-    class Interrupted(VirtualClock):
-        count = 0
-
-        def now(self) -> float:
-            self.count += 1
-            if self.count == moment:
-                raise KeyboardInterrupt
-            return super().now()
-
-    async def worker() -> None:
-        try:
-            await forever()
-        finally:
-            cleaned.append("worker")
-
-    async def main() -> None:
-        try:
-            spawn(worker())
-            await turns(100)
-        finally:
-            cleaned.append("main")
-
-    with pytest.raises(KeyboardInterrupt):
-        run(main, clock=Interrupted())
-    assert cleaned.count("main") == 1
-    assert set(cleaned) <= {"main", "worker"}
-
-
-LOOP = {
-    Executor.run_while.__code__,
-    Executor._poll.__code__,
-    Executor._run_ready.__code__,
-    Executor._finish.__code__,
-}
-
-
-def interrupt_at_line(number: int) -> Callable[..., Any]:
-    """A trace function that raises at the n-th line that the loop executes."""
-    lines = 0
-
-    def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal lines
-        if frame.f_code not in LOOP:
-            return None
-        if event == "line":
-            lines += 1
-            if lines == number:
-                raise KeyboardInterrupt
-        return trace
-
-    return trace
-
-
-def test_an_interrupt_between_any_two_lines_of_the_loop_ends_the_run(run: Runner) -> None:
-    """Python runs the handler of Ctrl-C wherever it stands, so it comes everywhere in turn."""
-    begun: list[str] = []
-    cleaned: list[str] = []
-
-    async def worker() -> None:
-        begun.append("worker")
-        try:
-            await sleep(1e6)
-        finally:
-            cleaned.append("worker")
-
-    async def main() -> None:
-        begun.append("main")
-        try:
-            spawn(worker())
-            await yield_now()
-            await spawn(sleep(1))
-            await forever()
-        finally:
-            cleaned.append("main")
-
-    before = sys.gettrace()
-    interrupted = 0
-    try:
-        for number in range(1, 120):
-            begun.clear()
-            cleaned.clear()
-            sys.settrace(interrupt_at_line(number))
-            with pytest.raises(KeyboardInterrupt):
-                run(main, clock=VirtualClock())
-            sys.settrace(before)
-            assert sorted(cleaned) == sorted(begun), number
-            interrupted += 1
-    finally:
-        sys.settrace(before)
-    assert interrupted == 119
-
-
-def test_an_interrupt_does_not_wait_for_what_would_never_come(run: Runner) -> None:
-    async def main() -> None:
-        async with runtime.listen("127.0.0.1", 0) as listener:
-            spawn(sleep(1e9))
-            spawn(run_in_thread(time.sleep, 0.01))
-            await yield_now()
-            current_task().cancel()
-            await listener.accept()
-
-    with pytest.raises(TaskCancelled):
-        run(main)
-
-
 def test_a_task_held_by_nobody_runs_to_its_end(run: Runner) -> None:
     ended: list[str] = []
 
@@ -526,20 +373,14 @@ def test_a_task_that_swallows_its_cancellation_at_the_shutdown_is_asked_again(
     assert caught == 5
 
 
-def test_the_selector_is_closed_when_the_run_fails_to_begin(run: Runner) -> None:
-    """The runner's fixture looks at the descriptors; here, at the second interrupt's."""
-
-    async def rude() -> None:
-        try:
-            await forever()
-        finally:
-            raise KeyboardInterrupt("second")
-
+def test_a_main_task_that_cancels_itself_takes_down_what_it_started(run: Runner) -> None:
     async def main() -> None:
-        spawn(rude())
-        spawn(rude())
-        await yield_now()
-        raise KeyboardInterrupt("first")
+        async with runtime.listen("127.0.0.1", 0) as listener:
+            spawn(sleep(1e9))
+            spawn(run_in_thread(time.sleep, 0.01))
+            await yield_now()
+            current_task().cancel()
+            await listener.accept()
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(TaskCancelled):
         run(main)

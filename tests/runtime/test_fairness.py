@@ -1,0 +1,165 @@
+"""A stream that is always ready gives way, and giving way lets nobody in between its operations."""
+
+import pytest
+
+import runtime
+from runtime import (
+    BusyError,
+    CancelScope,
+    TaskGroup,
+    join_all,
+    now,
+    sleep,
+    spawn,
+    timeout,
+)
+from runtime.executor import BUDGET
+from runtime.testing import VirtualClock
+
+from .harness import Runner, make_dry, stream_pair, turns
+
+
+def exhaust_budget() -> None:
+    runtime.task.current_executor().budget = -1
+
+
+def test_a_reader_that_gave_way_does_not_push_out_the_one_that_came_meanwhile(
+    run: Runner,
+) -> None:
+    async def main() -> list[str]:
+        left, right = stream_pair("unix")
+        async with left, right:
+
+            async def read() -> str:
+                try:
+                    with timeout(5):
+                        got = (await left.recv(1)).decode()
+                except BusyError:
+                    return "busy"
+                except TimeoutError:
+                    return "hangs"
+                return got
+
+            assert await make_dry(left, right)
+            exhaust_budget()
+            first, second = spawn(read()), spawn(read())
+            await turns(4)
+            await right.send_all(b"xy")
+            return sorted(await join_all(first, second))
+
+    assert run(main, clock=VirtualClock()) == ["busy", "x"]
+
+
+def test_a_writer_that_gave_way_does_not_write_into_the_middle_of_another(run: Runner) -> None:
+    async def main() -> tuple[str, bytes]:
+        left, right = stream_pair("unix")
+        async with left, right:
+            exhaust_budget()
+
+            async def write_small() -> str:
+                try:
+                    await left.send_all(b"small")
+                except BusyError:
+                    return "busy"
+                return "written"
+
+            small = spawn(write_small())
+            big = spawn(left.send_all(b"B" * (4 << 20)))
+            await turns(4)
+            got = bytearray()
+            while not (big.done and small.done):
+                got += await right.recv(1 << 20)
+            left.send_eof()
+            while data := await right.recv(1 << 20):
+                got += data
+            return await small, bytes(got)
+
+    answer, got = run(main)
+    big = b"B" * (4 << 20)
+    assert (answer, got == big) == ("busy", True) or got in (b"small" + big, big + b"small")
+
+
+def test_a_receive_cancelled_after_it_gave_way_loses_no_byte(run: Runner) -> None:
+    async def main() -> bytes:
+        left, right = stream_pair("unix")
+        async with left, right:
+            await right.send_all(b"data")
+            exhaust_budget()
+            with CancelScope() as scope:
+                scope.cancel()
+                await left.recv(100)
+            assert scope.cancelled_caught
+            return await left.recv(100)
+
+    assert run(main) == b"data"
+
+
+def test_a_flood_does_not_starve_timers_and_tasks(run: Runner) -> None:
+    """Both ends are always ready, so neither task ever has to wait."""
+
+    async def main() -> tuple[float, int]:
+        left, right = stream_pair("unix")
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await sleep(0.001)
+                ticks += 1
+
+        async def write() -> None:
+            while True:
+                await left.send_all(b"x" * 64)
+
+        async def read() -> None:
+            while True:
+                await right.recv(64)
+
+        async with left, right:
+            began = now()
+            async with TaskGroup() as group:
+                for work in (tick(), write(), read()):
+                    group.spawn(work)
+                await sleep(0.05)
+                group.cancel_scope.cancel()
+            return now() - began, ticks
+
+    lasted, ticks = run(main)
+    assert lasted < 2
+    assert ticks >= 10
+
+
+@pytest.mark.parametrize("operation", ["recv", "recv_into", "send_all"])
+def test_an_operation_that_never_waits_gives_way_in_time(run: Runner, operation: str) -> None:
+    """The other task runs at least once in each budget's worth of operations."""
+
+    async def main() -> list[int]:
+        left, right = stream_pair("unix")
+        count = 0
+        runs: list[int] = []
+
+        async def other() -> None:
+            nonlocal count
+            while True:
+                runs.append(count)
+                count = 0
+                await runtime.yield_now()
+
+        async with left, right:
+            spawn(other())
+            for _ in range(BUDGET * 4):
+                if operation == "send_all":
+                    right.socket.recv(1000) if count else None
+                    await left.send_all(b"x")
+                else:
+                    right.socket.send(b"x" * 2)
+                    if operation == "recv":
+                        await left.recv(1)
+                    else:
+                        await left.recv_into(bytearray(1))
+                count += 1
+        return runs
+
+    runs = run(main)
+    assert BUDGET // 2 <= max(runs) <= BUDGET + 2
+    assert len(runs) <= 8  # and not after each operation

@@ -1,0 +1,176 @@
+"""Ctrl-C and SystemExit: wherever they come, the run ends and what had begun is cleaned up."""
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import runtime
+from runtime import (
+    CancelScope,
+    sleep,
+    spawn,
+    yield_now,
+)
+from runtime.executor import Executor
+from runtime.testing import VirtualClock
+
+from .harness import Runner, forever, turns
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("where", ["main", "another task", "a group's child"])
+def test_an_interrupt_in_a_task_ends_the_run_and_cleans_up(
+    run: Runner, interrupt: type[BaseException], where: str
+) -> None:
+    cleaned: list[str] = []
+
+    async def worker() -> None:
+        try:
+            await forever()
+        finally:
+            with CancelScope(shield=True):
+                await yield_now()
+            cleaned.append("worker")
+
+    async def stop() -> None:
+        raise interrupt("stop")
+
+    async def main() -> None:
+        spawn(worker())
+        try:
+            await yield_now()
+            if where == "main":
+                await stop()
+            elif where == "another task":
+                spawn(stop())
+                await forever()
+            else:
+                async with runtime.TaskGroup() as group:
+                    group.spawn(stop())
+        finally:
+            cleaned.append("main")
+
+    with pytest.raises(interrupt, match="stop"):
+        run(main)
+    assert sorted(cleaned) == ["main", "worker"]
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3, 5])
+def test_an_interrupt_in_the_loop_itself_ends_the_run_and_cleans_up(
+    run: Runner, moment: int
+) -> None:
+    """Ctrl-C comes between any two lines: here, where the loop looks at the clock."""
+    cleaned: list[str] = []
+
+    class Interrupted(VirtualClock):
+        count = 0
+
+        def now(self) -> float:
+            self.count += 1
+            if self.count == moment:
+                raise KeyboardInterrupt
+            return super().now()
+
+    async def worker() -> None:
+        try:
+            await forever()
+        finally:
+            cleaned.append("worker")
+
+    async def main() -> None:
+        try:
+            spawn(worker())
+            await turns(100)
+        finally:
+            cleaned.append("main")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main, clock=Interrupted())
+    assert cleaned.count("main") == 1
+    assert set(cleaned) <= {"main", "worker"}
+
+
+LOOP = {
+    Executor.run_while.__code__,
+    Executor._poll.__code__,
+    Executor._run_ready.__code__,
+    Executor._finish.__code__,
+}
+
+
+def interrupt_at_line(number: int) -> Callable[..., Any]:
+    """A trace function that raises at the n-th line that the loop executes."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal lines
+        if frame.f_code not in LOOP:
+            return None
+        if event == "line":
+            lines += 1
+            if lines == number:
+                raise KeyboardInterrupt
+        return trace
+
+    return trace
+
+
+def test_an_interrupt_between_any_two_lines_of_the_loop_ends_the_run(run: Runner) -> None:
+    """Python runs the handler of Ctrl-C wherever it stands, so it comes everywhere in turn."""
+    begun: list[str] = []
+    cleaned: list[str] = []
+
+    async def worker() -> None:
+        begun.append("worker")
+        try:
+            await sleep(1e6)
+        finally:
+            cleaned.append("worker")
+
+    async def main() -> None:
+        begun.append("main")
+        try:
+            spawn(worker())
+            await yield_now()
+            await spawn(sleep(1))
+            await forever()
+        finally:
+            cleaned.append("main")
+
+    before = sys.gettrace()
+    interrupted = 0
+    try:
+        for number in range(1, 120):
+            begun.clear()
+            cleaned.clear()
+            sys.settrace(interrupt_at_line(number))
+            with pytest.raises(KeyboardInterrupt):
+                run(main, clock=VirtualClock())
+            sys.settrace(before)
+            assert sorted(cleaned) == sorted(begun), number
+            interrupted += 1
+    finally:
+        sys.settrace(before)
+    assert interrupted == 119
+
+
+def test_interrupts_one_after_another_leave_no_descriptor(run: Runner) -> None:
+    """A cleanup that is interrupted itself; the fixture looks at what is left."""
+
+    async def rude() -> None:
+        try:
+            await forever()
+        finally:
+            raise KeyboardInterrupt("second")
+
+    async def main() -> None:
+        spawn(rude())
+        spawn(rude())
+        await yield_now()
+        raise KeyboardInterrupt("first")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main)
