@@ -40,8 +40,9 @@ libraries that keep thread-local data on the stack."""
 SWITCH_INTERVAL = 0.1
 """Seconds for which a thread may keep the interpreter lock while others want it. Ours give it up
 at every system call, so this is no latency, but each waiting thread wakes up that often to ask
-for the lock. When 5,000 connections echo at once, an echo takes 40 to 50 us of CPU so, and 200 to
-2,000 us with Python's default of 5 ms; with 100 connections it makes no difference."""
+for the lock. When thousands of connections echo at once, an echo takes 35 to 50 us of CPU so; with
+Python's default of 5 ms now as much, now five times that and more. The price is memory, about half
+as much again (docs/performance.md)."""
 
 CHUNK = 65536
 """Most bytes received at a time. The buffer costs nothing until bytes arrive in it."""
