@@ -15,8 +15,10 @@ from .cancel import Cancelled
 from .clock import Clock, MonotonicClock
 from .connect import connect, connect_unix
 from .errors import BrokenError, BusyError, ClosedError
-from .executor import run, spawn
+from .executor import Deadlock, spawn
+from .inspect import dump_tasks
 from .listener import Listener, listen, listen_unix, serve
+from .run import run
 from .scopes import CancelScope, TaskGroup, join_all, move_on_after, timeout
 from .signals import Signals, signals
 from .sleep import now, sleep, sleep_until, yield_now
@@ -26,6 +28,7 @@ from .task import (
     PENDING,
     Future,
     JoinHandle,
+    Pending,
     Ready,
     Task,
     TaskCancelled,
@@ -35,6 +38,7 @@ from .task import (
     park,
 )
 from .threads import run_in_thread
+from .watchdog import Watchdog, detect_blocking
 
 __all__ = [
     "PENDING",
@@ -44,11 +48,13 @@ __all__ = [
     "Cancelled",
     "Clock",
     "ClosedError",
+    "Deadlock",
     "Event",
     "Future",
     "JoinHandle",
     "Listener",
     "MonotonicClock",
+    "Pending",
     "Ready",
     "Semaphore",
     "Signals",
@@ -57,10 +63,13 @@ __all__ = [
     "TaskCancelled",
     "TaskGroup",
     "Waker",
+    "Watchdog",
     "connect",
     "connect_unix",
     "current_task",
     "current_waker",
+    "detect_blocking",
+    "dump_tasks",
     "join_all",
     "listen",
     "listen_unix",

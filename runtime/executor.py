@@ -22,19 +22,31 @@ from types import CodeType
 from typing import Any, TypeVar, cast
 
 from .cancel import Cancelled, Scope
-from .clock import Clock, MonotonicClock
-from .reactor import Reactor, default_selector
+from .clock import Clock
+from .reactor import Reactor
+from .stack import await_stack
 from .task import JoinHandle, Task, as_coroutine, discard, running
 from .timers import Timers
 from .wakeup import WakeupPipe
 
 T = TypeVar("T")
 
+#: The executors that run now, by the identifier of their thread.
+executors: dict[int, Executor] = {}
+
 log = logging.getLogger("runtime")
 
 #: How many I/O operations in a row succeed at once before the task that did the last one gives
 #: way.  tokio's coop budget, counted for the loop as a whole.
 BUDGET = 128
+
+
+class Deadlock(RuntimeError):
+    """Every task waits, and nothing is left that could wake one: the run would never end.
+
+    No timer is set, no descriptor is waited for, no signal is caught, and nobody holds a waker.
+    The usual reason is a future that returned `PENDING` and forgot its waker.
+    """
 
 
 class Executor:
@@ -48,6 +60,8 @@ class Executor:
         self.current: Task[Any] | None = None
         #: The tasks that are not done and in no group: nobody else need hold on to them.
         self.roots: set[Task[Any]] = set()
+        #: The wakers that somebody holds, and the receivers of signals that are open (by `id`).
+        self.wakers: set[int] = set()
         #: How many turns the loop has made.
         self.turns = 0
         #: I/O operations left until a task gives way without having to wait.
@@ -117,6 +131,8 @@ class Executor:
             self.reactor.poll(0)
         else:
             deadline = self.timers.next_deadline()
+            if not (self.timers or self.wakers or self.reactor.waited_for(self._pipe)):
+                raise self._deadlock()
             if not self.reactor.poll(self.clock.patience(deadline)) and not outside:
                 self.clock.idle(deadline)
         self._asleep = False
@@ -124,13 +140,19 @@ class Executor:
         while outside:
             outside.popleft().wake()
 
+    def _deadlock(self) -> Deadlock:
+        self._asleep = False
+        stuck = [f"{task.name!r} waits in {await_stack(task.coro)[-1]}" for task in self.tasks()]
+        more = f", and {len(stuck) - 10} more" if len(stuck) > 10 else ""
+        return Deadlock(f"nothing is left that could wake a task: {', '.join(stuck[:10])}{more}")
+
     def _run_ready(self) -> None:
         """Resume each task that is ready now, once; the hot loop."""
         ready = self._ready
         popleft = ready.popleft
         for _ in range(len(ready)):
             task = popleft()
-            task._queued = False
+            task.queued = False
             self.current = task
             try:
                 if task.cancelled:
@@ -209,7 +231,7 @@ class Executor:
                 if task.over:
                     self._finish(task, None, Cancelled())
                 else:
-                    task._queued = False
+                    task.queued = False
                     task.wake()
             for task in tuple(self.roots):
                 task.cancel()
@@ -231,50 +253,6 @@ def spawn_site(depth: int) -> tuple[CodeType, int]:
     """The place in the code that called `depth` frames up; a line number costs more, later."""
     frame = sys._getframe(depth + 1)
     return frame.f_code, frame.f_lasti
-
-
-def run(
-    main: Awaitable[T],
-    *,
-    clock: Clock | None = None,
-    selector: selectors.BaseSelector | None = None,
-) -> T:
-    """Run `main` on a new executor in this thread and return its result.
-
-    When `main` ends, every other task is cancelled and waited for.  Raises what `main` raises;
-    RuntimeError if a runtime runs in this thread already.
-
-    >>> async def answer():
-    ...     return 42
-    >>> run(answer())
-    42
-    """
-    if running.executor is not None:
-        discard(main)
-        raise RuntimeError("this thread runs a runtime already: await the coroutine, or spawn it")
-    try:
-        executor = Executor(clock or MonotonicClock(), selector or default_selector())
-    except BaseException:
-        discard(main)
-        raise
-    running.executor = executor
-    try:
-        task = executor.spawn(main, name="main", site=spawn_site(1))
-        task.group = _MainTask()
-        executor.run_while(lambda: not task.done)
-    finally:
-        try:
-            executor.shut_down()
-        finally:
-            running.executor = None
-    return task.outcome()
-
-
-class _MainTask:
-    """`run` itself awaits the main task, so its failure is not lost."""
-
-    def child_done(self, task: Task[Any]) -> None:
-        """Nothing to do: the loop looks at `task.done`."""
 
 
 def spawn(coro: Awaitable[T], *, name: str | None = None) -> JoinHandle[T]:

@@ -102,6 +102,13 @@ class Reactor:
                 source.hangup = True
         return len(events)
 
+    def waited_for(self, aside: Wakeable) -> bool:
+        """Whether anybody but `aside` waits for a descriptor."""
+        return any(
+            key.data.writer is not None or key.data.reader not in (None, aside)
+            for key in self.selector.get_map().values()
+        )
+
     def close(self) -> None:
         self.selector.close()
 

@@ -29,6 +29,7 @@ class Signals:
         )
         self._open = True
         self._executor.at_exit.add(self.close)
+        self._executor.wakers.add(id(self))
         try:
             for signum in signums:
                 self._before[signum] = signal.signal(signum, self._note)
@@ -48,6 +49,7 @@ class Signals:
             for signum, handler in self._before.items():
                 signal.signal(signum, handler)
             self._executor.at_exit.discard(self.close)
+            self._executor.wakers.discard(id(self))
             signal.set_wakeup_fd(self._wakeup_before)
 
     def __aiter__(self) -> Self:

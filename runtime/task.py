@@ -85,7 +85,6 @@ class Task(Generic[T]):
     __slots__ = (
         "_error",
         "_joiners",
-        "_queued",
         "_ready",
         "_site",
         "_value",
@@ -96,6 +95,7 @@ class Task(Generic[T]):
         "group",
         "home",
         "name",
+        "queued",
         "scope",
     )
 
@@ -119,7 +119,8 @@ class Task(Generic[T]):
         # The only thing about cancellation that the executor looks at; see `cancel.py`.
         self.cancelled = False
         self._ready = ready
-        self._queued = False
+        #: Whether it stands on the ready queue.
+        self.queued = False
         self._joiners: list[Task[Any]] | None = None
         self._value: Any = None
         self._error: BaseException | None = None
@@ -155,8 +156,8 @@ class Task(Generic[T]):
 
         For the thread of the loop alone; `Waker.wake` is for all.
         """
-        if not self._queued:
-            self._queued = True
+        if not self.queued:
+            self.queued = True
             self._ready.append(self)
 
     def cancel(self) -> None:
@@ -289,6 +290,12 @@ class Waker:
 
     def __init__(self, task: Task[Any]) -> None:
         self._task = task
+        # While anybody holds a waker, somebody outside may still use it; the executor asks this
+        # before it says that a run can never end.
+        task.executor.wakers.add(id(self))
+
+    def __del__(self) -> None:
+        self._task.executor.wakers.discard(id(self))
 
     def wake(self) -> None:
         """Have the task resumed in a turn of its loop."""
@@ -373,9 +380,10 @@ class Future(ABC, Generic[T]):
         """Make progress without blocking."""
 
     def __await__(self) -> Generator[None, None, T]:
-        waker = current_waker()
+        task = current_task()
         while True:
-            state = self.poll(waker)
+            # A waker for each poll, so that one which the future drops is gone, and known to be.
+            state = self.poll(Waker(task))
             if isinstance(state, Ready):
                 return state.value
             if state is not PENDING:

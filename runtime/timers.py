@@ -40,6 +40,10 @@ class Timers:
         self._heap: list[float] = []
         self._waiting: dict[float, _Waiting] = {}
 
+    def __bool__(self) -> bool:
+        """Whether any timer is set, were it for a deadline that never comes."""
+        return bool(self._waiting)
+
     def __len__(self) -> int:
         """How many timers are still to fire."""
         return sum(len(who) if isinstance(who, dict) else 1 for who in self._waiting.values())

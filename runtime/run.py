@@ -1,0 +1,70 @@
+"""`run`: put a runtime together, run a coroutine on it, and take it apart again.
+
+Whatever happens in between, three things hold at the end: every task has ended, after its cleanup;
+every descriptor of the runtime's own is closed; and the main task's result, or what it raised, is
+what `run` returns or raises.
+"""
+
+from __future__ import annotations
+
+import selectors
+import threading
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+from .clock import Clock, MonotonicClock
+from .executor import Executor, executors, spawn_site
+from .reactor import default_selector
+from .task import Task, discard, running
+from .watchdog import detect_blocking
+
+T = TypeVar("T")
+
+
+def run(
+    main: Awaitable[T],
+    *,
+    clock: Clock | None = None,
+    selector: selectors.BaseSelector | None = None,
+    debug: bool = False,
+) -> T:
+    """Run `main` on a new executor in this thread and return its result.
+
+    When `main` ends, every other task is cancelled and waited for.  Raises what `main` raises;
+    RuntimeError if a runtime runs in this thread already, Deadlock if every task waits and nothing
+    could wake one.  With `debug`, calls that block the loop are reported (`detect_blocking`).
+
+    >>> async def answer():
+    ...     return 42
+    >>> run(answer())
+    42
+    """
+    if running.executor is not None:
+        discard(main)
+        raise RuntimeError("this thread runs a runtime already: await the coroutine, or spawn it")
+    try:
+        executor = Executor(clock or MonotonicClock(), selector or default_selector())
+    except BaseException:
+        discard(main)
+        raise
+    running.executor = executors[threading.get_ident()] = executor
+    try:
+        task = executor.spawn(main, name="main", site=spawn_site(1))
+        task.group = _MainTask()
+        if debug:
+            detect_blocking()
+        executor.run_while(lambda: not task.done)
+    finally:
+        try:
+            executor.shut_down()
+        finally:
+            running.executor = None
+            del executors[threading.get_ident()]
+    return task.outcome()
+
+
+class _MainTask:
+    """`run` itself awaits the main task, so its failure is not lost."""
+
+    def child_done(self, task: Task[Any]) -> None:
+        """Nothing to do: the loop looks at `task.done`."""

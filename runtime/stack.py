@@ -1,0 +1,54 @@
+"""Where a coroutine stands: the chain of awaits from the outside to the leaf.
+
+A suspended coroutine has no place on the thread's stack, so a traceback does not show it.  But each
+one knows whom it awaits, and following that gives the lines a reader wants to see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import CoroutineType, FrameType, GeneratorType
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of code, or a leaf that has none."""
+
+    function: str
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.function} ({self.file}:{self.line})" if self.file else self.function
+
+
+def await_stack(coro: Any) -> list[Place]:
+    """The awaits of a suspended coroutine, outermost first; empty if it is over."""
+    places = []
+    while coro is not None:
+        frame: FrameType | None
+        if isinstance(coro, CoroutineType):
+            frame, inner = coro.cr_frame, coro.cr_await
+        elif isinstance(coro, GeneratorType):
+            frame, inner = coro.gi_frame, coro.gi_yieldfrom
+        else:  # an iterator written by hand, or of another library
+            places.append(Place(type(coro).__qualname__.lstrip("_"), "", 0))
+            break
+        if frame is not None:
+            places.append(Place(coro.__qualname__, frame.f_code.co_filename, frame.f_lineno))
+        coro = inner
+    return places
+
+
+def thread_stack(frame: FrameType | None, coro: Any) -> list[Place]:
+    """The frames from `coro`'s own to `frame`, outermost first: where a *running* coroutine is."""
+    places = []
+    own = getattr(coro, "cr_frame", None)
+    while frame is not None:
+        code = frame.f_code
+        places.append(Place(code.co_qualname, code.co_filename, frame.f_lineno))
+        if frame is own:
+            break
+        frame = frame.f_back
+    return places[::-1]

@@ -1,0 +1,119 @@
+"""A run that could never end says so, instead of hanging; and one that could is left alone."""
+
+import threading
+
+import pytest
+
+import runtime
+from runtime.testing import VirtualClock
+from tests.runtime.harness import Runner
+
+
+class Forgetful(runtime.Future[None]):
+    """The sleep of a first attempt: it never arranges to be woken."""
+
+    def poll(self, waker: runtime.Waker) -> runtime.Ready[None] | runtime.Pending:
+        return runtime.PENDING
+
+
+class Patient(runtime.Future[str]):
+    """Keeps its waker for somebody outside."""
+
+    def __init__(self) -> None:
+        self.waker: runtime.Waker | None = None
+        self.value: str | None = None
+
+    def poll(self, waker: runtime.Waker) -> runtime.Ready[str] | runtime.Pending:
+        if self.value is not None:
+            return runtime.Ready(self.value)
+        self.waker = waker
+        return runtime.PENDING
+
+
+def test_a_future_that_forgets_its_waker_is_named_with_its_line(run: Runner) -> None:
+    async def main() -> None:
+        await Forgetful()
+
+    with pytest.raises(runtime.Deadlock, match=r"'main' waits in Future.__await__ \(.*task.py"):
+        run(main)
+
+
+def test_tasks_that_await_one_another_are_reported(run: Runner) -> None:
+    async def main() -> None:
+        handles: list[runtime.JoinHandle[None]] = []
+
+        async def awaits(other: int) -> None:
+            await runtime.yield_now()
+            await handles[other]
+
+        handles += [runtime.spawn(awaits(1), name="a"), runtime.spawn(awaits(0), name="b")]
+        await runtime.join_all(handles)
+
+    with pytest.raises(runtime.Deadlock, match=r"'a' waits in .*'b' waits in|'b' .*'a' "):
+        run(main)
+
+
+def test_cleanup_runs_before_the_report(run: Runner) -> None:
+    cleaned: list[str] = []
+
+    async def main() -> None:
+        try:
+            await Forgetful()
+        finally:
+            await runtime.sleep(0)  # cancelled, so it does not wait
+            cleaned.append("unreached")
+
+    async def outer() -> None:
+        try:
+            await main()
+        finally:
+            cleaned.append("outer")
+
+    with pytest.raises(runtime.Deadlock):
+        run(outer)
+    assert cleaned == ["outer"]
+
+
+def test_a_waker_that_a_thread_holds_is_waited_for(run: Runner) -> None:
+    async def main() -> str:
+        future = Patient()
+
+        def answer() -> None:
+            while future.waker is None:
+                pass
+            future.value = "from a thread"
+            future.waker.wake()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        value = await future
+        thread.join(10)
+        return value
+
+    assert run(main) == "from a thread"
+
+
+def test_a_sleep_without_end_is_asked_for_and_no_deadlock(run: Runner) -> None:
+    async def main() -> str:
+        async def cancels(task: runtime.JoinHandle[None]) -> None:
+            await runtime.run_in_thread(task.executor.wake_from_outside, task)
+            task.cancel()
+
+        async def sleeps() -> None:
+            await runtime.sleep(float("inf"))
+
+        task = runtime.spawn(sleeps())
+        await cancels(task)
+        with pytest.raises(runtime.TaskCancelled):
+            await task
+        return "woken"
+
+    assert run(main) == "woken"
+
+
+def test_the_report_names_ten_tasks_and_counts_the_rest() -> None:
+    async def main() -> None:
+        await runtime.join_all(Forgetful() for _ in range(20))
+
+    with pytest.raises(runtime.Deadlock, match=r", and 11 more$"):
+        runtime.run(main(), clock=VirtualClock())

@@ -1,0 +1,111 @@
+"""The watchdog tells of a task that blocks the loop, while it does, and of nothing else."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import runtime
+from runtime.watchdog import LOOKS
+from tests.runtime.harness import PATIENCE
+
+THRESHOLD = 0.02
+
+
+def block_until(condition: threading.Event) -> None:
+    """A blocking call, of the kind that a task must not make."""
+    assert condition.wait(PATIENCE)
+
+
+class Said(logging.Handler):
+    """What was logged; the event shows that it was logged while the call still blocked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.event = threading.Event()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+        self.event.set()
+
+
+@pytest.fixture
+def said() -> Iterator[Said]:
+    handler = Said()
+    logging.getLogger("runtime").addHandler(handler)
+    yield handler
+    logging.getLogger("runtime").removeHandler(handler)
+
+
+def test_a_blocking_call_is_reported_with_its_line_while_it_blocks(said: Said) -> None:
+    async def guilty() -> None:
+        block_until(said.event)
+
+    async def main() -> None:
+        with runtime.detect_blocking(THRESHOLD):
+            await runtime.spawn(guilty(), name="culprit")
+
+    runtime.run(main())
+    assert len(said.messages) == 1
+    assert said.messages[0].startswith(
+        "task 'culprit' has blocked the loop for 20 ms and still does"
+    )
+    assert "guilty (" in said.messages[0]
+    assert "block_until (" in said.messages[0]
+    assert "_run_ready" not in said.messages[0]  # the loop's own frames are no news
+
+
+def test_an_episode_is_told_once_and_the_next_one_again(said: Said) -> None:
+    async def main() -> None:
+        with runtime.detect_blocking(THRESHOLD):
+            for _ in range(2):
+                said.event.clear()
+                block_until(said.event)
+                # Blocks on: a second line about the same episode would come now.
+                threading.Event().wait(LOOKS * THRESHOLD)
+                await runtime.yield_now()
+
+    runtime.run(main())
+    assert len(said.messages) == 2
+
+
+def test_an_idle_loop_is_not_a_blocked_one(said: Said) -> None:
+    async def main() -> None:
+        with runtime.detect_blocking(0.002):
+            await runtime.sleep(0.04)
+
+    runtime.run(main())
+    assert said.messages == []
+
+
+def test_a_busy_loop_of_short_steps_is_not_a_blocked_one(said: Said) -> None:
+    async def main() -> None:
+        with runtime.detect_blocking(2 * THRESHOLD):
+            deadline = time.monotonic() + 3 * THRESHOLD
+            while time.monotonic() < deadline:
+                await runtime.yield_now()
+
+    runtime.run(main())
+    assert said.messages == []
+
+
+def test_debug_mode_has_it_on_and_the_end_of_the_run_ends_it(said: Said) -> None:
+    async def main() -> None:
+        block_until(said.event)
+
+    before = threading.active_count()
+    runtime.run(main(), debug=True)
+    assert threading.active_count() == before
+    assert len(said.messages) == 1
+
+
+@pytest.mark.parametrize("threshold", [0, -1, float("nan")])
+def test_a_threshold_that_makes_no_sense_is_refused(threshold: float) -> None:
+    async def main() -> None:
+        with pytest.raises(ValueError, match="threshold"):
+            runtime.detect_blocking(threshold)
+
+    runtime.run(main())
