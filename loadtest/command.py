@@ -19,7 +19,6 @@ class Parser(argparse.ArgumentParser):
 
 def positive(text: str) -> int:
     """A whole number over zero."""
-    number = int(text)
-    if number < 1:
-        raise ValueError(f"{text} is not a whole number over 0")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{text!r} is not a whole number over 0")
+    return int(text)

@@ -36,10 +36,6 @@ class Machine:
     git_revision: str
     versions: dict[str, str] = field(default_factory=dict)
 
-    def one_line(self) -> str:
-        gib = self.memory_bytes / 2**30
-        return f"{self.cores} x {self.cpu}, {gib:.0f} GiB, Linux {self.kernel}, {self.python}"
-
 
 def describe_machine() -> Machine:
     return Machine(

@@ -70,10 +70,10 @@ def positive_seconds(value: str | float) -> float:
 
 def payload_bytes(value: str | int) -> int:
     """A payload size from 1 byte to 16 MiB."""
-    number = int(value)
-    if not 1 <= number <= MAX_PAYLOAD:
-        raise ValueError(f"{value} is not from 1 to {MAX_PAYLOAD} bytes")
-    return number
+    text = str(value)
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_PAYLOAD:
+        raise ValueError(f"{text!r} is not a number of bytes from 1 to {MAX_PAYLOAD}")
+    return int(text)
 
 
 def source_addresses(value: str) -> str:

@@ -10,7 +10,7 @@ from types import coroutine
 from typing import Any
 
 from .reactor import Source
-from .readiness import wait_writable
+from .readiness import check_port, wait_writable
 from .stream import Stream
 from .task import current_executor
 from .threads import run_in_thread
@@ -20,7 +20,8 @@ async def connect(host: str, port: int) -> Stream:
     """A stream to a TCP server, given by numeric address or by name.
 
     The addresses of a name are looked up in a thread and tried one after the other.  Raises
-    OSError if none answers; the last failure, with the others as its notes.
+    OSError if none answers: the last failure, with the others as its notes.  ValueError for a port
+    that is not from 0 to 65535.
     """
     try:
         addresses = _look_up(host, port, socket.AI_NUMERICHOST)  # asks nobody, so cannot block
@@ -50,6 +51,7 @@ async def connect_unix(path: str) -> Stream:
 
 
 def _look_up(host: str, port: int, flags: int = 0) -> list[tuple[int, Any]]:
+    check_port(port)
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
     return [(family, address) for family, _, _, _, address in found]
 

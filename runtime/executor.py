@@ -6,8 +6,7 @@ began**.  A task that keeps waking itself is thus served once a turn, between tw
 keep I/O from the others.
 
 The fact that shaped the loop: at ten thousand connections its body runs once for each event.  So it
-is one flat function on local names, a task is resumed by a bound method that was made once, and a
-cancelled task costs the others one attribute.
+is one flat function, and being cancelled costs those that are not one look at an attribute.
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ class Executor:
             self.reactor.close()
             raise
         #: What to undo when the run ends, if it was not undone before.
-        self.at_exit: set[Callable[[], None]] = set()
+        self.at_exit: set[Callable[[], object]] = set()
         self._interrupt: BaseException | None = None
         self._shutting_down = False
 
@@ -107,6 +106,9 @@ class Executor:
 
     def wake_from_outside(self, task: Task[Any]) -> None:
         """Wake a task from another thread or a signal handler."""
+        if task.called:
+            return  # it is on its way: a thread that wakes all the time fills no queue
+        task.called = True
         self._from_outside.append(task)
         # Order matters: the loop sets the flag first and looks at the queue second.
         if self._asleep:
@@ -137,14 +139,19 @@ class Executor:
                 self.clock.idle(deadline)
         self._asleep = False
         self._pipe.drain()
-        while outside:
-            outside.popleft().wake()
+        for _ in range(len(outside)):  # and not while there are any: threads can be faster than us
+            task = outside.popleft()
+            task.called = False
+            task.wake()
 
     def _deadlock(self) -> Deadlock:
         self._asleep = False
         stuck = [f"{task.name!r} waits in {await_stack(task.coro)[-1]}" for task in self.tasks()]
         more = f", and {len(stuck) - 10} more" if len(stuck) > 10 else ""
-        return Deadlock(f"nothing is left that could wake a task: {', '.join(stuck[:10])}{more}")
+        return Deadlock(
+            f"nothing is left that could wake a task: {', '.join(stuck[:10])}{more}. "
+            "(Threads and signal handlers wake tasks by a Waker.)"
+        )
 
     def _run_ready(self) -> None:
         """Resume each task that is ready now, once; the hot loop."""

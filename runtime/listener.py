@@ -36,7 +36,7 @@ from typing import Any, Self
 from .errors import BusyError, ClosedError, closed
 from .executor import Executor
 from .reactor import Source
-from .readiness import close_source, give_way, wait_readable
+from .readiness import check_port, close_source, give_way, wait_readable
 from .scopes import TaskGroup
 from .sleep import now, sleep
 from .stream import Stream
@@ -165,6 +165,7 @@ def listen(
     `host=None` is every address of the machine.  A name is looked up on the spot, which blocks:
     listeners are made when a program starts.  Raises OSError if the address cannot be had.
     """
+    check_port(port)
     family, _, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]

@@ -63,6 +63,7 @@ class Reactor:
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self.selector = selector
+        self._closed = False
         self._edge_triggered = getattr(selector, "edge_triggered", False)
 
     def register(self, source: Source) -> None:
@@ -73,7 +74,7 @@ class Reactor:
 
     def deregister(self, source: Source) -> None:
         """Forget a source.  Call this before its descriptor is closed."""
-        if source.interest:
+        if source.interest and not self._closed:
             source.interest = 0
             self.selector.unregister(source.fd)
 
@@ -110,6 +111,8 @@ class Reactor:
         )
 
     def close(self) -> None:
+        """Let go of every source; what is closed after this has nothing left to deregister."""
+        self._closed = True
         self.selector.close()
 
     def _set_interest(self, source: Source, interest: int) -> None:

@@ -60,3 +60,9 @@ def close_source(source: Source, executor: Executor, sock: socket.socket) -> Non
     for waiter in (source.reader, source.writer):
         if waiter is not None:
             waiter.wake()
+
+
+def check_port(port: int) -> None:
+    """ValueError for what is no port: getaddrinfo would take it modulo 65,536."""
+    if not 0 <= port <= 65535:
+        raise ValueError(f"{port} is no port; it must be from 0 to 65535")

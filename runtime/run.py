@@ -8,8 +8,10 @@ what `run` returns or raises.
 from __future__ import annotations
 
 import selectors
+import signal
 import threading
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any, TypeVar
 
 from .clock import Clock, MonotonicClock
@@ -29,6 +31,9 @@ def run(
     debug: bool = False,
 ) -> T:
     """Run `main` on a new executor in this thread and return its result.
+
+    Async generators are not finalised for you: leave one early only inside
+    `contextlib.aclosing(...)`, and let no `timeout` or group span a `yield`.
 
     When `main` ends, every other task is cancelled and waited for.  Raises what `main` raises;
     RuntimeError if a runtime runs in this thread already, Deadlock if every task waits and nothing
@@ -51,6 +56,7 @@ def run(
     try:
         task = executor.spawn(main, name="main", site=spawn_site(1))
         task.group = _MainTask()
+        _let_signals_wake(executor)
         if debug:
             detect_blocking()
         executor.run_while(lambda: not task.done)
@@ -61,6 +67,13 @@ def run(
             running.executor = None
             del executors[threading.get_ident()]
     return task.outcome()
+
+
+def _let_signals_wake(executor: Executor) -> None:
+    """A signal ends a poll, so that the wake-up of its handler is seen; only in the main thread."""
+    if threading.current_thread() is threading.main_thread():
+        before = signal.set_wakeup_fd(executor.wakeup_descriptor, warn_on_full_buffer=False)
+        executor.at_exit.add(partial(signal.set_wakeup_fd, before))
 
 
 class _MainTask:

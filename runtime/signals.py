@@ -24,9 +24,6 @@ class Signals:
         self._waiting: Task[Any] | None = None
         self._executor = current_executor()
         self._before: dict[int, Any] = {}
-        self._wakeup_before = signal.set_wakeup_fd(
-            self._executor.wakeup_descriptor, warn_on_full_buffer=False
-        )
         self._open = True
         self._executor.at_exit.add(self.close)
         self._executor.wakers.add(id(self))
@@ -50,7 +47,6 @@ class Signals:
                 signal.signal(signum, handler)
             self._executor.at_exit.discard(self.close)
             self._executor.wakers.discard(id(self))
-            signal.set_wakeup_fd(self._wakeup_before)
 
     def __aiter__(self) -> Self:
         return self

@@ -39,6 +39,8 @@ class _Sleep(Generator[None, None, None]):
             task.executor.timers.add(self._deadline, task)
         elif task.executor.clock.now() >= self._deadline:
             raise StopIteration
+        elif task is not current_task():
+            raise RuntimeError("another task awaits this very sleep; call sleep() for each")
 
     def send(self, value: None) -> None:
         return self.__next__()

@@ -1,8 +1,9 @@
 """What tasks wait for from one another: an event, and a bounded number of permits.
 
 No locks are needed inside: tasks of one executor run one at a time and change hands only where
-they wait.  Everything here is first come, first served, and a waiter that is cancelled leaves the
-queue and passes on what it was about to get.
+they wait.  So these are for tasks alone; a thread or a signal handler wakes a task by a `Waker`.
+Everything here is first come, first served, and a waiter that is cancelled leaves the queue and
+passes on what it was about to get.
 """
 
 from __future__ import annotations

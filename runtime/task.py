@@ -88,6 +88,7 @@ class Task(Generic[T]):
         "_ready",
         "_site",
         "_value",
+        "called",
         "cancelled",
         "context",
         "coro",
@@ -119,6 +120,8 @@ class Task(Generic[T]):
         # The only thing about cancellation that the executor looks at; see `cancel.py`.
         self.cancelled = False
         self._ready = ready
+        #: Whether a wake-up from another thread is on its way to the loop.
+        self.called = False
         #: Whether it stands on the ready queue.
         self.queued = False
         self._joiners: list[Task[Any]] | None = None
@@ -241,11 +244,12 @@ class Task(Generic[T]):
         return self._error
 
     def __await__(self) -> Generator[None, None, T]:
-        me = self.executor.current
+        me = current_task()
         if me is self:
             raise RuntimeError(f"task {self.name!r} awaits itself and would wait for ever")
+        if me.executor is not self.executor:
+            raise RuntimeError(f"task {self.name!r} belongs to the runtime of another thread")
         if not self.done:
-            assert me is not None
             if self._joiners is None:
                 self._joiners = []
             self._joiners.append(me)

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from server import config, engines, limits, listeners, logs
+from server import config, engines, limits, listeners, logs, stdout
 from server.errors import UsageError
 
 
@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings, check_only = config.load(argv, os.environ, limits.raise_fd_limit())
         if check_only:
-            sys.stdout.write(settings.as_toml())
+            stdout.say(settings.as_toml())
             return 0
         logs.configure(settings.log_format)
         run = engines.load(settings.mode)

@@ -9,11 +9,11 @@ import contextlib
 import errno
 import os
 import socket
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from server import stdout
 from server.config import Settings
 from server.errors import UsageError
 from server.parsers import Address
@@ -47,9 +47,7 @@ def open_listeners(settings: Settings) -> Iterator[Sequence[Listener]]:
 
 def announce(listeners: Sequence[Listener]) -> None:
     """Tell whoever started the server where it listens, on standard output."""
-    for listener in listeners:
-        sys.stdout.write(f"listening {listener.service} {listener.address}\n")
-    sys.stdout.flush()
+    stdout.say("".join(f"listening {each.service} {each.address}\n" for each in listeners))
 
 
 def _bind(service: str, address: Address, backlog: int) -> socket.socket:

@@ -150,11 +150,11 @@ async def _serve(
     handlers = {"echo": echo, "sleep": sleep}
     server = Server(settings)
     with runtime.signals(signal.SIGTERM, signal.SIGINT) as caught:
+        opened = [runtime.Listener(each.sock) for each in listeners]
+        ready()
         async with runtime.TaskGroup() as accepting:
-            opened = [runtime.Listener(each.sock) for each in listeners]
             for each, listener in zip(listeners, opened, strict=True):
                 accepting.spawn(server.accept(listener, handlers[each.service]))
-            ready()
             await anext(caught)  # no deadline: it is the operator's to end
             accepting.cancel_scope.cancel()
         for listener in opened:

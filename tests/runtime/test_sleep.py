@@ -191,3 +191,20 @@ def test_a_poll_with_only_a_far_timer_can_block(run: Runner) -> None:
     assert clock.patience(inf) is None
     assert clock.patience(0.0) == 0.0
     assert now_plus_a_year > 0
+
+
+def test_one_sleep_for_two_tasks_is_refused_and_not_slept_through(run: Runner) -> None:
+    async def main() -> str:
+        nap = runtime.sleep(1)
+
+        async def awaits() -> None:
+            await nap
+
+        first = runtime.spawn(awaits())
+        await runtime.yield_now()
+        with pytest.raises(RuntimeError, match="another task awaits this very sleep"):
+            await nap
+        await first
+        return "the first one slept on"
+
+    assert run(main, clock=VirtualClock()) == "the first one slept on"

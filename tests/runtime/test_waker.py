@@ -234,3 +234,28 @@ def test_wakers_of_one_loop_wake_from_a_task_of_another(run: Runner) -> None:
     thread.join(PATIENCE)
     assert sorted(results) == [0, 1]
     assert state["turn"] == 2 * rounds
+
+
+def test_threads_that_never_stop_waking_do_not_keep_the_loop_from_its_turn(run: Runner) -> None:
+    over = threading.Event()
+
+    def storm(waker: runtime.Waker) -> None:
+        while not over.is_set():
+            waker.wake()
+
+    async def main() -> int:
+        wakers = [runtime.current_waker() for _ in range(2)]
+        threads = [threading.Thread(target=storm, args=(waker,)) for waker in wakers]
+        for thread in threads:
+            thread.start()
+        try:
+            with runtime.move_on_after(0.02):
+                while True:
+                    await runtime.park()
+            return len(runtime.current_task().executor._from_outside)
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join(10)
+
+    assert run(main) <= 2  # wake-ups before the task runs are one, give or take a thread's race
