@@ -95,6 +95,7 @@ class TcpUser(User):
             self.connection = None
 
     def target(self) -> Target:
+        """The service that this kind of user speaks to; each subclass names its own."""
         raise NotImplementedError
 
     def speak(self, connection: Connection) -> int:

@@ -1,7 +1,7 @@
 """The self-pipe: how a thread, or a signal, ends a poll that would go on sleeping.
 
 A poll knows only descriptors, so a wake-up from outside becomes a byte in a pipe that the poll
-watches.  Signals use the same pipe: the interpreter's C handler writes to it (see `signals.py`),
+watches.  Signals use the same pipe: the interpreter's C handler writes to it (see `run.py`),
 so that a signal which arrives between two lines of Python is never slept through.
 """
 
