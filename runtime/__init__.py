@@ -16,10 +16,12 @@ from .clock import Clock, MonotonicClock
 from .connect import connect, connect_unix
 from .errors import BrokenError, BusyError, ClosedError
 from .executor import Deadlock, spawn
+from .groups import TaskGroup
 from .inspect import dump_tasks
+from .joining import join_all
 from .listener import Listener, listen, listen_unix, serve
 from .run import run
-from .scopes import CancelScope, TaskGroup, join_all, move_on_after, timeout
+from .scopes import CancelScope, move_on_after, timeout
 from .signals import Signals, signals
 from .sleep import now, sleep, sleep_until, yield_now
 from .stream import Stream

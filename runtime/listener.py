@@ -35,9 +35,9 @@ from typing import Any, Self
 
 from .errors import BusyError, ClosedError, closed
 from .executor import Executor
+from .groups import TaskGroup
 from .reactor import Source
 from .readiness import check_port, close_source, give_way, wait_readable
-from .scopes import TaskGroup
 from .sleep import now, sleep
 from .stream import Stream
 from .task import current_executor
