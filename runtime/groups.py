@@ -1,8 +1,8 @@
 """Task groups: a block that tasks are started in, and that is not left before they have ended.
 
-The fact that shaped this file: leaving is the hard part.  A child may fail, the block may fail, both
-may be cancelled from outside, and all of it at once; whatever the order, every child has ended and
-every failure is in the ExceptionGroup when the block is left.
+The fact that shaped this file: leaving is the hard part.  A child may fail, the block may fail,
+both may be cancelled from outside, and all of it at once; whatever the order, every child has ended
+and every failure is in the ExceptionGroup when the block is left.
 """
 
 from __future__ import annotations
