@@ -16,30 +16,21 @@ from .clock import Clock, MonotonicClock
 from .connect import connect, connect_unix
 from .errors import BrokenError, BusyError, ClosedError
 from .executor import Deadlock, spawn
+from .future import PENDING, Future, Pending, Ready
 from .groups import TaskGroup
-from .inspect import dump_tasks
-from .joining import join_all
+from .inspect import dump_tasks, dump_tasks_on
+from .joining import join_all, race
 from .listener import Listener, listen, listen_unix, serve
 from .run import run
 from .scopes import CancelScope, move_on_after, timeout
 from .signals import Signals, signals
-from .sleep import now, sleep, sleep_until, yield_now
+from .sleep import Interval, interval, now, sleep, sleep_until, yield_now
+from .stats import Statistics, statistics
 from .stream import Stream
 from .sync import Event, Semaphore
-from .task import (
-    PENDING,
-    Future,
-    JoinHandle,
-    Pending,
-    Ready,
-    Task,
-    TaskCancelled,
-    Waker,
-    current_task,
-    current_waker,
-    park,
-)
+from .task import JoinHandle, Task, TaskCancelled, current_task, park
 from .threads import run_in_thread
+from .waker import Waker, current_waker
 from .watchdog import Watchdog, detect_blocking
 
 __all__ = [
@@ -53,6 +44,7 @@ __all__ = [
     "Deadlock",
     "Event",
     "Future",
+    "Interval",
     "JoinHandle",
     "Listener",
     "MonotonicClock",
@@ -60,6 +52,7 @@ __all__ = [
     "Ready",
     "Semaphore",
     "Signals",
+    "Statistics",
     "Stream",
     "Task",
     "TaskCancelled",
@@ -72,12 +65,15 @@ __all__ = [
     "current_waker",
     "detect_blocking",
     "dump_tasks",
+    "dump_tasks_on",
+    "interval",
     "join_all",
     "listen",
     "listen_unix",
     "move_on_after",
     "now",
     "park",
+    "race",
     "run",
     "run_in_thread",
     "serve",
@@ -85,6 +81,7 @@ __all__ = [
     "sleep",
     "sleep_until",
     "spawn",
+    "statistics",
     "timeout",
     "yield_now",
 ]

@@ -69,13 +69,27 @@ class Scope:
             scope = scope.parent
         return False
 
+    def unshield(self) -> None:
+        """Let cancellation from outside in, here and at every scope around this one."""
+        scope: Scope | None = self
+        while scope is not None:
+            if scope.shield:
+                scope.shield = False
+                scope.refresh()
+            scope = scope.parent
+
     def admit(self, task: Member) -> None:
         """A task begins its life inside this scope."""
         if self.members is None:
             self.members = set()
         self.members.add(task)
-        task.scope = self
-        task.cancelled = self.effectively_cancelled()
+        if self.cancel_called or self.parent is not None:
+            task.cancelled = self.effectively_cancelled()
+
+    def dismiss(self, task: Member, error: BaseException | None) -> None:
+        """A task that began inside has ended, by raising `error` or well."""
+        if self.members is not None:
+            self.members.discard(task)
 
     def tasks(self) -> Iterator[Member]:
         """Every task inside, at any depth."""

@@ -6,9 +6,9 @@ import os
 import socket
 from collections.abc import Generator
 from errno import EINPROGRESS
-from types import coroutine
 from typing import Any
 
+from .leaf import leaf
 from .reactor import Source
 from .readiness import check_port, wait_writable
 from .stream import Stream
@@ -78,7 +78,7 @@ async def _connect(family: int, address: Any) -> Stream:
         raise
 
 
-@coroutine
+@leaf
 def _established(sock: socket.socket) -> Generator[None, None, None]:
     """Wait until a connect that is under way has come to an end, good or bad."""
     executor = current_executor()

@@ -16,16 +16,16 @@ import selectors
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from contextvars import copy_context
-from types import CodeType
+from contextvars import Context, copy_context
+from types import CodeType, CoroutineType
 from typing import Any, TypeVar, cast
 
 from .cancel import Cancelled, Scope
 from .clock import Clock
 from .reactor import Reactor
-from .stack import await_stack
+from .stack import Place, await_stack
 from .task import JoinHandle, Task, as_coroutine, discard, running
-from .timers import Timers
+from .timers import Timers, timer
 from .wakeup import WakeupPipe
 
 T = TypeVar("T")
@@ -40,10 +40,15 @@ log = logging.getLogger("runtime")
 BUDGET = 128
 
 
+#: How often a cancelled task may wait again before it is asked at leisure, and how long that is,
+#: in seconds.
+STUBBORN, ASK_EVERY = 1000, 0.01
+
+
 class Deadlock(RuntimeError):
     """Every task waits, and nothing is left that could wake one: the run would never end.
 
-    No timer is set, no descriptor is waited for, no signal is caught, and nobody holds a waker.
+    No timer is set, no descriptor is waited for, and nobody holds a waker.
     The usual reason is a future that returned `PENDING` and forgot its waker.
     """
 
@@ -59,14 +64,21 @@ class Executor:
         self.current: Task[Any] | None = None
         #: The tasks that are not done and in no group: nobody else need hold on to them.
         self.roots: set[Task[Any]] = set()
-        #: The wakers that somebody holds, and the receivers of signals that are open (by `id`).
-        self.wakers: set[int] = set()
-        #: How many turns the loop has made.
-        self.turns = 0
+        #: The task whose result is that of the run.
+        self.main: Task[Any] | None = None
+        #: The wakers that somebody holds, by `id`, and whom each wakes.
+        self.wakers: dict[int, Task[Any]] = {}
+        #: The context of all tasks that never set a context variable: an empty one.
+        self.blank = Context()
+        #: When this turn of the loop began, by its clock.
+        self.time = 0.0
+        #: How many turns the loop has made, tasks it has spawned and finished, and how often it has
+        #: resumed one.
+        self.turns = self.spawned = self.finished = self.resumed = 0
         #: I/O operations left until a task gives way without having to wait.
         self.budget = BUDGET
         self._ready: deque[Task[Any]] = deque()
-        self._from_outside: deque[Task[Any]] = deque()
+        self._from_outside: deque[Callable[[], object]] = deque()
         # True while a poll may block: only then does a wake-up have to write to the pipe.
         self._asleep = False
         try:
@@ -77,7 +89,13 @@ class Executor:
         #: What to undo when the run ends, if it was not undone before.
         self.at_exit: set[Callable[[], object]] = set()
         self._interrupt: BaseException | None = None
+        # Cancelled tasks that went on waiting, and how often.
+        self._stubborn: dict[Task[Any], int] = {}
+        #: Tasks in a future that returned `PENDING` and dropped its waker, and that future's class.
+        self.suspects: dict[Task[Any], str] = {}
         self._shutting_down = False
+        #: Whether cleanup that waits behind a shield is cancelled, too, when the run ends.
+        self.impatient = False
 
     def spawn(
         self,
@@ -88,28 +106,32 @@ class Executor:
         site: tuple[CodeType, int],
     ) -> Task[T]:
         """Make a task of `coro` and put it on the ready queue."""
-        task = Task(self, self._ready, as_coroutine(coro), name, copy_context(), site)
+        if type(coro) is not CoroutineType:
+            coro = as_coroutine(coro)
+        task = Task(self, self._ready, coro, name, copy_context() or None, scope, site)
         if scope is None:
             self.roots.add(task)
         else:
             scope.admit(task)
-            task.home = scope
-        task.wake()
+        self._ready.append(task)
+        self.spawned += 1
         if self._shutting_down:
             task.cancel()
         return task
+
+    @property
+    def ready(self) -> int:
+        """How many tasks stand on the ready queue."""
+        return len(self._ready)
 
     @property
     def wakeup_descriptor(self) -> int:
         """Where `signal.set_wakeup_fd` writes to end a poll."""
         return self._pipe.write_end
 
-    def wake_from_outside(self, task: Task[Any]) -> None:
-        """Wake a task from another thread or a signal handler."""
-        if task.called:
-            return  # it is on its way: a thread that wakes all the time fills no queue
-        task.called = True
-        self._from_outside.append(task)
+    def call_soon(self, call: Callable[[], object]) -> None:
+        """Have the loop call something at its next turn.  Any thread, and signal handlers."""
+        self._from_outside.append(call)
         # Order matters: the loop sets the flag first and looks at the queue second.
         if self._asleep:
             self._pipe.notify()
@@ -118,7 +140,8 @@ class Executor:
         """Turn the loop for as long as `alive()` is true."""
         while alive():
             self._poll()
-            self.timers.expire(self.clock.now())
+            self.time = self.clock.now()
+            self.timers.expire(self.time)
             self._run_ready()
             self.turns += 1
             if self._interrupt is not None:
@@ -132,6 +155,8 @@ class Executor:
         if self._ready or outside:
             self.reactor.poll(0)
         else:
+            if self.suspects:
+                self._report_lost_wakers()
             deadline = self.timers.next_deadline()
             if not (self.timers or self.wakers or self.reactor.waited_for(self._pipe)):
                 raise self._deadlock()
@@ -140,32 +165,55 @@ class Executor:
         self._asleep = False
         self._pipe.drain()
         for _ in range(len(outside)):  # and not while there are any: threads can be faster than us
-            task = outside.popleft()
-            task.called = False
-            task.wake()
+            outside.popleft()()
 
     def _deadlock(self) -> Deadlock:
         self._asleep = False
-        stuck = [f"{task.name!r} waits in {await_stack(task.coro)[-1]}" for task in self.tasks()]
+        stuck = [f"task {task.name!r} in {waits_in(task)}" for task in self.tasks()]
         more = f", and {len(stuck) - 10} more" if len(stuck) > 10 else ""
         return Deadlock(
-            f"nothing is left that could wake a task: {', '.join(stuck[:10])}{more}. "
-            "(Threads and signal handlers wake tasks by a Waker.)"
+            f"{', '.join(stuck[:10])}{more}: {'they wait' if stuck[1:] else 'it waits'} for ever. "
+            "Nothing is left that could wake a task (threads and signal handlers do it by a Waker)."
+        )
+
+    def _report_lost_wakers(self) -> None:
+        """Name the tasks that a future has forgotten, unless something else can wake them."""
+        suspects, self.suspects = self.suspects, {}
+        for task, future in suspects.items():
+            if task.queued or task.done or self._can_be_woken(task):
+                continue
+            log.warning(
+                "task %r waits for ever in %s: %s.poll returned PENDING and nobody keeps the waker "
+                "it was given",
+                task.name,
+                waits_in(task),
+                future,
+            )
+
+    def _can_be_woken(self, task: Task[Any]) -> bool:
+        """Whether anything that the loop knows of would wake a task.  Looks at everything."""
+        return (
+            task in self.wakers.values()
+            or self.timers.aim_at(task)
+            or self.reactor.aims_at(task)
+            or any(task in other.joiners for other in self.tasks())
         )
 
     def _run_ready(self) -> None:
         """Resume each task that is ready now, once; the hot loop."""
-        ready = self._ready
+        ready, now, blank = self._ready, self.time, self.blank
         popleft = ready.popleft
+        self.resumed += len(ready)
         for _ in range(len(ready)):
             task = popleft()
             task.queued = False
+            task.since = now
             self.current = task
             try:
                 if task.cancelled:
                     yielded = task.throw(Cancelled())
                 else:
-                    yielded = task.context.run(task.coro.send, None)
+                    yielded = (task.context or blank).run(task.coro.send, None)
             except StopIteration as stop:
                 self._finish(task, stop.value, None)
             except BaseException as error:
@@ -176,28 +224,60 @@ class Executor:
                 if yielded is not None:
                     self._reject(task, yielded)
                 if task.cancelled:
-                    task.wake()
+                    self._cancel_again(task)
+            if blank:
+                # The task has set a context variable: this is its own context from now on.
+                task.context = blank
+                blank = self.blank = Context()
         self.current = None
 
     def _finish(self, task: Task[Any], value: Any, error: BaseException | None) -> None:
-        self.roots.discard(task)
         if error is not None:
-            # Drop the loop's own frames: they are no news to a reader, and an exception that refers
-            # to a frame that refers to the task is a cycle, which only the collector frees.
-            while (trace := error.__traceback__) and trace.tb_frame.f_code in _OWN_CODE:
-                error.__traceback__ = trace.tb_next
+            self._failed(task, error)
+        self.roots.discard(task)
+        if self._stubborn:
+            self._stubborn.pop(task, None)
+        self.finished += 1
+        task.finish(value, error)
+
+    def _failed(self, task: Task[Any], error: BaseException) -> None:
+        """A task ended by an exception: see to it that somebody hears of it."""
+        # Drop the loop's own frames: they are no news to a reader, and an exception that refers
+        # to a frame that refers to the task is a cycle, which only the collector frees.
+        while (trace := error.__traceback__) and trace.tb_frame.f_code in _OWN_CODE:
+            error.__traceback__ = trace.tb_next
         if isinstance(error, Cancelled):
             error.__traceback__ = None  # its frames are the leaves', and leaves refer to the task
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        elif isinstance(error, (KeyboardInterrupt, SystemExit)):
             self._interrupt = error
-        elif error is not None and not isinstance(error, Cancelled) and not task.awaited:
+        elif not task.awaited and task is not self.main:
             log.error(
                 "task %r, spawned at %s, failed and nobody awaits it",
                 task.name,
                 task.spawned_at,
                 exc_info=error,
             )
-        task.finish(value, error)
+
+    def _cancel_again(self, task: Task[Any]) -> None:
+        """A task that is cancelled waits all the same; it will be told again.
+
+        Cleanup may do that a few times.  A task that never takes it in would keep the loop busy for
+        ever, so from some point on it is asked at leisure, and pointed out.
+        """
+        times = self._stubborn[task] = self._stubborn.get(task, 0) + 1
+        if times < STUBBORN:
+            task.wake()
+            return
+        self.timers.add(timer(self.time + ASK_EVERY, task))
+        if times % STUBBORN == 0:
+            log.warning(
+                "task %r, spawned at %s, is cancelled and has gone on waiting %d times, now in %s; "
+                "whoever catches Cancelled must let it go on",
+                task.name,
+                task.spawned_at,
+                times,
+                waits_in(task),
+            )
 
     def _reject(self, task: Task[Any], yielded: object) -> None:
         """The task awaited something that only another library's loop understands: tell it so."""
@@ -230,6 +310,7 @@ class Executor:
         """Cancel every task, let each clean up, and release what the loop holds."""
         self._shutting_down = True
         self.current = None
+        self.blank = Context()
         # Ctrl-C can have torn the loop away between any two lines, so what it knows of the queue
         # and of the tasks that were just over is worked out anew.
         self._ready.clear()
@@ -240,6 +321,9 @@ class Executor:
                 else:
                     task.queued = False
                     task.wake()
+            for task in tuple(self.tasks()):
+                if self.impatient and task.scope is not None:
+                    task.scope.unshield()
             for task in tuple(self.roots):
                 task.cancel()
             self.run_while(lambda: self.roots)
@@ -254,6 +338,11 @@ class Executor:
 _OWN_CODE = frozenset(
     function.__code__ for function in (Executor._run_ready, Executor._reject, Task.throw)
 )
+
+
+def waits_in(task: Task[Any]) -> Place:
+    """The leaf in which a task waits."""
+    return await_stack(task.coro)[-1]
 
 
 def spawn_site(depth: int) -> tuple[CodeType, int]:

@@ -11,12 +11,36 @@ from collections.abc import Awaitable
 from types import CodeType, TracebackType
 from typing import Any, Self, TypeVar
 
-from .cancel import Cancelled
-from .executor import spawn_site
+from .cancel import Cancelled, Member
+from .executor import Executor, spawn_site
 from .scopes import CancelScope
-from .task import Task, current_executor, current_task, discard, park
+from .task import Task, current_task, discard, park, running
 
 T = TypeVar("T")
+
+
+class _GroupScope(CancelScope):
+    """A group's scope, which tells the group when one of its tasks has ended."""
+
+    __slots__ = ("_group",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._group: TaskGroup | None = None
+
+    def enter(self, group: TaskGroup) -> None:
+        """Open the block of `group`."""
+        self._group = group
+        self.__enter__()
+
+    def dismiss(self, task: Member, error: BaseException | None) -> None:
+        super().dismiss(task, error)
+        if self._group is not None:
+            self._group.child_done(error)
+
+    def leave(self) -> Task[Any]:
+        self._group = None  # it refers to the scope, and the two would be a cycle
+        return super().leave()
 
 
 class TaskGroup:
@@ -26,14 +50,15 @@ class TaskGroup:
     failures is raised.  A child that was cancelled by its handle is no failure.
     """
 
-    __slots__ = ("_body", "_errors", "_open", "cancel_scope")
+    __slots__ = ("_body", "_errors", "_executor", "cancel_scope")
 
     def __init__(self) -> None:
         #: The scope around the block and all its tasks.
-        self.cancel_scope = CancelScope()
+        self.cancel_scope = _GroupScope()
         self._errors: list[BaseException] = []
         self._body: Task[Any] | None = None
-        self._open = False
+        # Set while the group is open.
+        self._executor: Executor | None = None
 
     def spawn(self, coro: Awaitable[T], *, name: str | None = None) -> Task[T]:
         """Start a task inside the block.  RuntimeError once the block is over."""
@@ -43,24 +68,26 @@ class TaskGroup:
         self, coro: Awaitable[T], name: str | None, site: tuple[CodeType, int]
     ) -> Task[T]:
         """The same, said to be spawned at `site`."""
-        if not self._open:
+        executor = self._executor
+        if executor is None or executor is not running.executor:
             discard(coro)
-            raise RuntimeError("this task group is not open: spawn inside its `async with` block")
-        task = current_executor().spawn(coro, name=name, scope=self.cancel_scope, site=site)
-        task.group = self
-        return task
+            raise RuntimeError(
+                "this task group is not open here: spawn inside its `async with` block, "
+                "and in the thread of its runtime"
+            )
+        return executor.spawn(coro, name=name, scope=self.cancel_scope, site=site)
 
-    def child_done(self, task: Task[Any]) -> None:
-        """A child ended (the task says so)."""
-        if task.error is not None and not isinstance(task.error, Cancelled):
-            self._errors.append(task.error)
+    def child_done(self, error: BaseException | None) -> None:
+        """A child ended (the scope says so)."""
+        if error is not None and not isinstance(error, Cancelled):
+            self._errors.append(error)
             self.cancel_scope.cancel()
-        if not self.cancel_scope.members and self._body is not None:
+        if self._body is not None and not self.cancel_scope.members:
             self._body.wake()
 
     async def __aenter__(self) -> Self:
-        self.cancel_scope.__enter__()
-        self._open = True
+        self.cancel_scope.enter(self)
+        self._executor = current_task().executor
         return self
 
     async def __aexit__(
@@ -74,7 +101,7 @@ class TaskGroup:
             if not isinstance(error, Cancelled):
                 self._errors.append(error)
         cancelled = await self._children_ended() or isinstance(error, Cancelled)
-        self._open = False
+        self._executor = None
         task = self.cancel_scope.leave()
         if self._errors:
             errors, self._errors = self._errors, []

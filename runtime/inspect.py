@@ -8,8 +8,12 @@ thread, or from a signal handler, while a loop hangs.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TextIO
 
 from .executor import Executor, executors
@@ -21,18 +25,55 @@ def dump_tasks(file: TextIO | None = None) -> None:
     """Write every task of this thread's runtime to `file`, by default standard error.
 
     In a thread that has none, write those of all threads.  A task stands under the one whose group
-    it is in, with its state and the lines where it waits, outermost first.
+    it is in, or else the one that spawned it, with its state, for how long it has been so, and the
+    lines where it waits, outermost first.
     """
     out = sys.stderr if file is None else file
+    out.write(_dump())
+    out.flush()
+
+
+@contextmanager
+def dump_tasks_on(signum: int, file: TextIO | None = None) -> Iterator[None]:
+    """Have a signal write the dump while the block runs: `with dump_tasks_on(signal.SIGUSR1)`.
+
+    Works while the loop hangs, too, unless it hangs in C.  From the main thread only (ValueError
+    elsewhere); the handler that was there before is put back.
+    """
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        out = sys.stderr if file is None else file
+        try:
+            # Not `out.write`: the signal may have interrupted just that, and it cannot be nested.
+            descriptor = out.fileno()
+        except (OSError, AttributeError):
+            out.write(_dump())
+        else:
+            _write_all(descriptor, _dump().encode(errors="backslashreplace"))
+
+    before = signal.signal(signum, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signum, before)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _dump() -> str:
+    lines: list[str] = []
     for thread, executor in tuple(executors.items()):
         if running.executor is None or running.executor is executor:
-            out.writelines(f"{line}\n" for line in _describe(executor, thread))
-    out.flush()
+            lines += _describe(executor, thread)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _describe(executor: Executor, thread: int) -> Iterator[str]:
     children: dict[Task[Any] | None, list[Task[Any]]] = {}
-    tasks = _snapshot(executor)
+    tasks = sorted(_snapshot(executor), key=lambda task: task.name)
     for task in tasks:
         children.setdefault(parent(task), []).append(task)
     yield f"{len(tasks)} task{'s' if len(tasks) != 1 else ''}"
@@ -57,17 +98,19 @@ def _snapshot(executor: Executor) -> list[Task[Any]]:
 
 
 def parent(task: Task[Any]) -> Task[Any] | None:
-    """The task whose group this one is in; None if it is in none."""
-    scope = task.home
-    while scope is not None and scope.owner is task:
-        scope = scope.parent
-    owner = None if scope is None else scope.owner
-    return owner if isinstance(owner, Task) else None
+    """The task whose group this one is in, or else the one that spawned it, if it lives."""
+    group = task.birthplace
+    owner = None if group is None else group.owner
+    if isinstance(owner, Task):
+        return owner
+    spawner = None if task.spawner is None else task.spawner()
+    return None if spawner is None or spawner.done else spawner
 
 
 def _state(task: Task[Any], executor: Executor) -> str:
     state = "running" if task is executor.current else "ready" if task.queued else "waiting"
-    return f"{state}, cancelled" if task.cancelled else state
+    seconds = max(0.0, executor.clock.now() - task.since)
+    return f"{state}{', cancelled' if task.cancelled else ''} for {seconds:.3f} s"
 
 
 def _places(task: Task[Any], executor: Executor, thread: int) -> list[Place]:

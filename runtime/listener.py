@@ -30,12 +30,13 @@ from errno import (
     ETIMEDOUT,
 )
 from math import inf
-from types import TracebackType, coroutine
+from types import TracebackType
 from typing import Any, Self
 
 from .errors import BusyError, ClosedError, closed
 from .executor import Executor
 from .groups import TaskGroup
+from .leaf import leaf
 from .reactor import Source
 from .readiness import check_port, close_source, give_way, wait_readable
 from .sleep import now, sleep
@@ -110,7 +111,7 @@ class Listener(Source):
             sock.close()
             raise
 
-    @coroutine
+    @leaf
     def wait(self) -> Generator[None, None, None]:
         """Wait until another `accept_nowait` is worth a try, after one that returned None.
 
@@ -122,7 +123,7 @@ class Listener(Source):
             raise BusyError("another task waits on this listener; one at a time")
         yield from wait_readable(self, self._executor)
 
-    @coroutine
+    @leaf
     def accept(self) -> Generator[None, None, Stream]:
         """The next connection, waiting for it if need be.
 

@@ -110,6 +110,12 @@ class Reactor:
             for key in self.selector.get_map().values()
         )
 
+    def aims_at(self, target: Wakeable) -> bool:
+        """Whether `target` waits for a descriptor."""
+        return any(
+            target in (key.data.reader, key.data.writer) for key in self.selector.get_map().values()
+        )
+
     def close(self) -> None:
         """Let go of every source; what is closed after this has nothing left to deregister."""
         self._closed = True

@@ -12,12 +12,13 @@ import signal
 import threading
 from collections.abc import Awaitable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .clock import Clock, MonotonicClock
 from .executor import Executor, executors, spawn_site
+from .interrupt import CtrlC
 from .reactor import default_selector
-from .task import Task, discard, running
+from .task import discard, running
 from .watchdog import detect_blocking
 
 T = TypeVar("T")
@@ -35,9 +36,12 @@ def run(
     Async generators are not finalised for you: leave one early only inside
     `contextlib.aclosing(...)`, and let no `timeout` or group span a `yield`.
 
-    When `main` ends, every other task is cancelled and waited for.  Raises what `main` raises;
-    RuntimeError if a runtime runs in this thread already, Deadlock if every task waits and nothing
-    could wake one.  With `debug`, calls that block the loop are reported (`detect_blocking`).
+    When `main` ends, every other task is cancelled and waited for.  Ctrl-C cancels `main`, and
+    `run` raises KeyboardInterrupt after that; a second one raises on the spot.
+
+    Raises what `main` raises; RuntimeError if a runtime runs in this thread already, Deadlock if
+    every task waits and nothing could wake one.  With `debug`, calls that block the loop are
+    reported (`detect_blocking`).
 
     >>> async def answer():
     ...     return 42
@@ -55,7 +59,8 @@ def run(
     running.executor = executors[threading.get_ident()] = executor
     try:
         task = executor.spawn(main, name="main", site=spawn_site(1))
-        task.group = _MainTask()
+        executor.main = task
+        ctrl_c = CtrlC(executor, task)
         _let_signals_wake(executor)
         if debug:
             detect_blocking()
@@ -66,6 +71,8 @@ def run(
         finally:
             running.executor = None
             del executors[threading.get_ident()]
+    if ctrl_c.ended_the_run:
+        raise KeyboardInterrupt
     return task.outcome()
 
 
@@ -74,10 +81,3 @@ def _let_signals_wake(executor: Executor) -> None:
     if threading.current_thread() is threading.main_thread():
         before = signal.set_wakeup_fd(executor.wakeup_descriptor, warn_on_full_buffer=False)
         executor.at_exit.add(partial(signal.set_wakeup_fd, before))
-
-
-class _MainTask:
-    """`run` itself awaits the main task, so its failure is not lost."""
-
-    def child_done(self, task: Task[Any]) -> None:
-        """Nothing to do: the loop looks at `task.done`."""

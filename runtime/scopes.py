@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 
 from .cancel import Cancelled, Scope, refresh_task
 from .task import Task, current_executor, current_task
+from .timers import Timer, timer
 
 
 class CancelScope(Scope):
@@ -31,31 +32,64 @@ class CancelScope(Scope):
     ...     return scope.cancelled_caught
     """
 
-    __slots__ = ("cancelled_caught", "deadline")
+    __slots__ = ("_deadline", "_open", "_timer", "cancelled_caught")
 
     def __init__(self, *, deadline: float = inf, shield: bool = False) -> None:
         if isnan(deadline):
             raise ValueError("a deadline cannot be NaN")
         super().__init__(shield=shield)
-        self.deadline = deadline
+        self._deadline = deadline
+        self._open = False
+        self._timer: Timer | None = None
         #: Whether the block ended early because it was cancelled.
         self.cancelled_caught = False
 
+    @property
+    def deadline(self) -> float:
+        """When it is cancelled, in seconds of `now()`.
+
+        It can be moved while the block is under way.  Moving it out is nearly free, however often:
+        the timer stays where it is, and is set anew when it comes too early.
+        """
+        return self._deadline
+
+    @deadline.setter
+    def deadline(self, deadline: float) -> None:
+        if isnan(deadline):
+            raise ValueError("a deadline cannot be NaN")
+        self._deadline = deadline
+        if self._open and (self._timer is None or deadline < self._timer):
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        """Have a timer for the deadline, if there is one, and no other."""
+        timers = current_executor().timers
+        if self._timer is not None:
+            timers.cancel(self._timer)
+            self._timer = None
+        if self._deadline != inf:
+            self._timer = timer(self._deadline, self)
+            timers.add(self._timer)
+
     def wake(self) -> None:
-        """The deadline has come (a timer wakes its target)."""
-        self.cancel()
+        """A timer has come: the deadline's, or one from before it was moved."""
+        self._timer = None
+        if self._deadline <= current_executor().time:
+            self.cancel()
+        else:
+            self._set_timer()
 
     def __enter__(self) -> Self:
-        executor = current_executor()
         task = current_task()
         if self.owner is not None:
             raise RuntimeError("this scope was entered already; make one for each block")
         self.owner = task
+        self._open = True
         if task.scope is not None:
             task.scope.adopt(self)
         task.scope = self
-        if self.deadline != inf:
-            executor.timers.add(self.deadline, self)
+        if self._deadline != inf:
+            self._set_timer()
         if self.shield or self.cancel_called:
             refresh_task(task)
         return self
@@ -78,8 +112,10 @@ class CancelScope(Scope):
         task = current_task()
         if task.scope is not self:
             raise RuntimeError("scopes are left in the reverse of the order they were entered")
-        if self.deadline != inf:
-            task.executor.timers.cancel(self.deadline, self)
+        self._open = False
+        if self._timer is not None:
+            task.executor.timers.cancel(self._timer)
+            self._timer = None
         task.scope = self.parent
         if self.parent is not None:
             self.parent.disown(self)

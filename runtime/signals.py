@@ -13,7 +13,8 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from .errors import BusyError
-from .task import Task, current_executor, current_task, park
+from .task import current_executor, park
+from .waker import Waker, current_waker
 
 
 class Signals:
@@ -21,12 +22,11 @@ class Signals:
 
     def __init__(self, signums: tuple[int, ...]) -> None:
         self._arrived: deque[signal.Signals] = deque()
-        self._waiting: Task[Any] | None = None
+        self._waiting: Waker | None = None
         self._executor = current_executor()
         self._before: dict[int, Any] = {}
         self._open = True
         self._executor.at_exit.add(self.close)
-        self._executor.wakers.add(id(self))
         try:
             for signum in signums:
                 self._before[signum] = signal.signal(signum, self._note)
@@ -37,7 +37,7 @@ class Signals:
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self._arrived.append(signal.Signals(signum))
         if self._waiting is not None:
-            self._executor.wake_from_outside(self._waiting)
+            self._waiting.wake()
 
     def close(self) -> None:
         """Put the handlers back that were there before."""
@@ -46,7 +46,6 @@ class Signals:
             for signum, handler in self._before.items():
                 signal.signal(signum, handler)
             self._executor.at_exit.discard(self.close)
-            self._executor.wakers.discard(id(self))
 
     def __aiter__(self) -> Self:
         return self
@@ -54,7 +53,7 @@ class Signals:
     async def __anext__(self) -> signal.Signals:
         if self._waiting is not None:
             raise BusyError("another task waits for these signals; one at a time")
-        self._waiting = current_task()
+        self._waiting = current_waker()
         try:
             while not self._arrived:
                 await park()

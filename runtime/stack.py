@@ -33,12 +33,19 @@ def await_stack(coro: Any) -> list[Place]:
         elif isinstance(coro, GeneratorType):
             frame, inner = coro.gi_frame, coro.gi_yieldfrom
         else:  # an iterator written by hand, or of another library
-            places.append(Place(type(coro).__qualname__.lstrip("_"), "", 0))
+            places.append(Place(getattr(coro, "label", type(coro).__qualname__), "", 0))
             break
         if frame is not None:
-            places.append(Place(coro.__qualname__, frame.f_code.co_filename, frame.f_lineno))
+            places.append(Place(_name(coro, frame), frame.f_code.co_filename, frame.f_lineno))
         coro = inner
     return places
+
+
+def _name(coro: Any, frame: FrameType) -> str:
+    """What a reader calls it; of an awaitable object, which kind it is."""
+    if coro.__name__ == "__await__" and "self" in frame.f_locals:
+        return f"{type(frame.f_locals['self']).__qualname__}.__await__"
+    return str(coro.__qualname__)
 
 
 def thread_stack(frame: FrameType | None, coro: Any) -> list[Place]:

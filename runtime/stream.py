@@ -20,11 +20,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Generator
 from selectors import EVENT_READ
-from types import TracebackType, coroutine
+from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from .errors import BrokenError, BusyError, closed
 from .executor import Executor
+from .leaf import leaf
 from .reactor import BOTH, Source
 from .readiness import close_source, give_way, wait_readable, wait_writable
 from .task import current_executor
@@ -81,7 +82,7 @@ class Stream(Source):
         except OSError:
             return None
 
-    @coroutine
+    @leaf
     def recv(self, limit: int) -> Generator[None, None, bytes]:
         """What has come, 1 to `limit` bytes, waiting for it if need be; b"" at the end.
 
@@ -121,7 +122,7 @@ class Stream(Source):
                 finally:
                     self.reader = None
 
-    @coroutine
+    @leaf
     def recv_into(self, buffer: bytearray | memoryview) -> Generator[None, None, int]:
         """Like `recv`, into memory of the caller's; how many bytes came, 0 at the end."""
         if not len(buffer):
@@ -144,7 +145,7 @@ class Stream(Source):
                 executor.budget -= 1
                 return count
 
-    @coroutine
+    @leaf
     def send_all(self, data: Buffer) -> Generator[None, None, None]:
         """Hand all of `data` to the kernel, waiting for room when its buffer is full.
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator
-from types import TracebackType, coroutine
+from types import TracebackType
 from typing import Any
 
+from .leaf import leaf
 from .task import Task, current_task
 
 
@@ -36,7 +37,7 @@ class Event:
         for task in self._waiters:
             task.wake()
 
-    @coroutine
+    @leaf
     def wait(self) -> Generator[None, None, None]:
         """Wait until it has happened."""
         task = current_task()
@@ -78,7 +79,7 @@ class Semaphore:
         else:
             self._free += 1
 
-    @coroutine
+    @leaf
     def acquire(self) -> Generator[None, None, None]:
         """Take a permit, waiting for one if need be."""
         if self._free:

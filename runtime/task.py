@@ -1,35 +1,36 @@
-"""Tasks, wakers and futures: what runs, what runs it again, and how it says "not yet".
+"""Tasks: what runs, and what is known about it.
 
 A task is a coroutine that the executor drives.  In Python the whole of `poll` is there already:
 `coro.send(None)` runs a coroutine until it must wait, a bare `yield` at the very bottom is
 *Pending*, and `StopIteration.value` is *Ready*.  What a runtime adds is the promise that somebody
-calls `send` again, and that promise is a **waker**: to wait, leave word with whoever will know
-(the reactor, the timers, another task), then `park()`.
+calls `send` again: to wait, leave word with whoever will know (the reactor, the timers, another
+task), then `park()`.
 
 Two rules make that sound.  A wake-up puts the task on the ready queue *once*, however often it is
 woken.  And a wake-up is a hint: spurious ones are legal, so every leaf waits in a loop,
 `while not ready: register; yield`.
+
+The fact that shaped the class: there are a million of them.  An attribute is eight megabytes.
 """
 
 from __future__ import annotations
 
 import threading
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Generator, Sequence
 from contextvars import Context
-from dataclasses import dataclass
 from inspect import CORO_CREATED, getcoroutinestate, isawaitable
-from types import CodeType, CoroutineType, coroutine
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast, final
+from types import CodeType, CoroutineType
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
+from weakref import ref
 
 from .cancel import Cancelled, Scope
+from .leaf import leaf
 
 if TYPE_CHECKING:
     from .executor import Executor
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 
 class TaskCancelled(Exception):
@@ -37,12 +38,6 @@ class TaskCancelled(Exception):
 
     Not `Cancelled`: that one always means that *you* are being cancelled.
     """
-
-
-class Group(Protocol):
-    """Who is told when a child ends: a task group."""
-
-    def child_done(self, task: Task[Any]) -> None: ...
 
 
 class _Spent:
@@ -83,22 +78,27 @@ class Task(Generic[T]):
     """
 
     __slots__ = (
+        "__weakref__",
         "_error",
         "_joiners",
         "_ready",
         "_site",
         "_value",
-        "called",
         "cancelled",
         "context",
         "coro",
         "executor",
-        "group",
         "home",
         "name",
         "queued",
         "scope",
+        "since",
+        "spawner",
     )
+
+    # Set by `finish`; nobody asks before.
+    _value: Any
+    _error: BaseException | None
 
     def __init__(
         self,
@@ -106,27 +106,31 @@ class Task(Generic[T]):
         ready: deque[Task[Any]],
         coro: CoroutineType[Any, Any, T],
         name: str | None,
-        context: Context,
+        context: Context | None,
+        scope: Scope | None,
         site: tuple[CodeType, int],
     ) -> None:
+        """Make a task that is about to be put on the ready queue."""
         self.name: str = name or coro.__qualname__
         self.executor = executor
+        # None stands for an empty context: nearly every task's.
         self.context = context
         self.coro: CoroutineType[Any, Any, T] | _Spent = coro
         # The innermost scope now, and the one that the task was born in.
-        self.scope: Scope | None = None
-        self.home: Scope | None = None
-        self.group: Group | None = None
+        self.scope = scope
+        self.home = scope
         # The only thing about cancellation that the executor looks at; see `cancel.py`.
         self.cancelled = False
         self._ready = ready
-        #: Whether a wake-up from another thread is on its way to the loop.
-        self.called = False
         #: Whether it stands on the ready queue.
-        self.queued = False
+        self.queued = True
+        #: When it was last resumed, or else spawned: seconds of the clock.
+        self.since = executor.time
+        #: Who spawned it, if that task is still there.
+        self.spawner: ref[Task[Any]] | None = (
+            None if executor.current is None else ref(executor.current)
+        )
         self._joiners: list[Task[Any]] | None = None
-        self._value: Any = None
-        self._error: BaseException | None = None
         self._site = site
 
     def __repr__(self) -> str:
@@ -194,12 +198,12 @@ class Task(Generic[T]):
 
     def throw(self, error: BaseException) -> Any:
         """Resume the coroutine with `error` raised where it waits."""
-        coro = self.coro
+        coro, context = self.coro, self.context or self.executor.blank
         if isinstance(coro, CoroutineType) and getcoroutinestate(coro) == CORO_CREATED:
             # Not started: a throw would end it before its first line, and whatever
             # it was handed (a stream, say) would have no owner.
-            return self.context.run(coro.send, None)
-        return self.context.run(coro.throw, error)
+            return context.run(coro.send, None)
+        return context.run(coro.throw, error)
 
     def finish(self, value: Any, error: BaseException | None) -> None:
         """Record the result and wake whoever awaits it."""
@@ -207,32 +211,44 @@ class Task(Generic[T]):
         self.cancelled = False
         self._value = value
         self._error = error
-        scope = self.home
-        while scope is not None:  # the scope of a group, and those that cancel() put inside it
-            if scope.members is not None:
-                scope.members.discard(self)
-            if scope.owner is self and scope.parent is not None:
+        scope, self.scope, self.home = self.home, None, None
+        while scope is not None and scope.owner is self:  # those that cancel() put inside
+            if scope.parent is not None:
                 scope.parent.disown(scope)
-            scope = scope.parent if scope.owner is self else None
-        self.scope = self.home = None
-        joiners, self._joiners = self._joiners, None
-        for joiner in joiners or ():
-            joiner.wake()
-        if self.group is not None:
-            self.group.child_done(self)
-            self.group = None
+            scope = scope.parent
+        if self._joiners is not None:
+            joiners, self._joiners = self._joiners, None
+            for joiner in joiners:
+                joiner.wake()
+        if scope is not None:
+            scope.dismiss(self, error)
 
     @property
     def awaited(self) -> bool:
         """Whether somebody will see the result: a task that awaits it now, or a group."""
-        return bool(self._joiners) or self.group is not None
+        return bool(self._joiners) or self.birthplace is not None
+
+    @property
+    def joiners(self) -> Sequence[Task[Any]]:
+        """The tasks that await this one."""
+        return self._joiners or ()
+
+    @property
+    def birthplace(self) -> Scope | None:
+        """The scope that it was spawned into, a group's; None for a task on its own."""
+        scope = self.home
+        while scope is not None and scope.owner is self:
+            scope = scope.parent
+        return scope
 
     def outcome(self) -> T:
         """The result of a task that is done; raises what the task raised."""
         value, error, name = self._value, self._error, self.name
         del self
+        if error is None:
+            return cast(T, value)
         try:
-            return cast(T, _result(value, error, name))
+            _raise(error, name)
         finally:
             # The frames of an exception refer to what stands in them; a task or the exception
             # itself among that would be a cycle, which only the collector frees.
@@ -241,7 +257,7 @@ class Task(Generic[T]):
     @property
     def error(self) -> BaseException | None:
         """What the task raised, if it is done and did."""
-        return self._error
+        return self._error if self.done else None
 
     def __await__(self) -> Generator[None, None, T]:
         me = current_task()
@@ -261,15 +277,15 @@ class Task(Generic[T]):
                     self._joiners.remove(me)
         value, error, name = self._value, self._error, self.name
         del self, me
+        if error is None:
+            return cast(T, value)
         try:
-            return cast(T, _result(value, error, name))
+            _raise(error, name)
         finally:
             del error
 
 
-def _result(value: Any, error: BaseException | None, name: str) -> Any:
-    if error is None:
-        return value
+def _raise(error: BaseException, name: str) -> NoReturn:
     try:
         if isinstance(error, Cancelled):
             raise TaskCancelled(f"task {name!r} was cancelled") from error
@@ -282,41 +298,12 @@ def _result(value: Any, error: BaseException | None, name: str) -> Any:
 JoinHandle = Task
 
 
-@final
-class Waker:
-    """Lets a task run again.  Safe from any thread and from signal handlers.
-
-    Wake-ups that come before the task runs are one wake-up, and waking a task that is done does
-    nothing.
-    """
-
-    __slots__ = ("_task",)
-
-    def __init__(self, task: Task[Any]) -> None:
-        self._task = task
-        # While anybody holds a waker, somebody outside may still use it; the executor asks this
-        # before it says that a run can never end.
-        task.executor.wakers.add(id(self))
-
-    def __del__(self) -> None:
-        self._task.executor.wakers.discard(id(self))
-
-    def wake(self) -> None:
-        """Have the task resumed in a turn of its loop."""
-        self._task.executor.wake_from_outside(self._task)
-
-
 def current_task() -> Task[Any]:
     """The task that is running."""
     task = current_executor().current
     if task is None:
         raise RuntimeError("no task is running here")
     return task
-
-
-def current_waker() -> Waker:
-    """A waker for the task that is running."""
-    return Waker(current_task())
 
 
 def as_coroutine(awaitable: Awaitable[T]) -> CoroutineType[Any, Any, T]:
@@ -339,7 +326,7 @@ def discard(awaitable: Awaitable[Any]) -> None:
         awaitable.close()
 
 
-@coroutine
+@leaf
 def park() -> Generator[None, None, None]:
     """Give up the thread until somebody wakes this task.
 
@@ -347,51 +334,3 @@ def park() -> Generator[None, None, None]:
     waits for, because a wake-up may be spurious.  Raises `Cancelled`.
     """
     yield
-
-
-@final
-class Pending:
-    """The type of `PENDING`."""
-
-    def __repr__(self) -> str:
-        return "PENDING"
-
-
-#: What `Future.poll` returns when it must be polled again later.
-PENDING: Final = Pending()
-
-
-@dataclass(frozen=True, slots=True)
-class Ready(Generic[T_co]):
-    """What `Future.poll` returns when it is done."""
-
-    value: T_co
-
-
-class Future(ABC, Generic[T]):
-    """A leaf written as in Rust: something that can be polled.
-
-    `poll` returns `Ready(value)`, or arranges for `waker.wake()` to be called later and returns
-    `PENDING`.  It must not block.  A future that forgets the waker waits for ever.
-
-    >>> class Answer(Future[int]):
-    ...     def poll(self, waker):
-    ...         return Ready(42)
-    """
-
-    @abstractmethod
-    def poll(self, waker: Waker) -> Ready[T] | Pending:
-        """Make progress without blocking."""
-
-    def __await__(self) -> Generator[None, None, T]:
-        task = current_task()
-        while True:
-            # A waker for each poll, so that one which the future drops is gone, and known to be.
-            state = self.poll(Waker(task))
-            if isinstance(state, Ready):
-                return state.value
-            if state is not PENDING:
-                raise TypeError(
-                    f"{type(self).__name__}.poll returned {state!r}; return PENDING or Ready(value)"
-                )
-            yield

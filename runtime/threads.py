@@ -12,7 +12,8 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any, TypeVar, cast
 
-from .task import current_waker, park
+from .task import park
+from .waker import current_waker
 
 T = TypeVar("T")
 

@@ -1,24 +1,36 @@
 """Timers: deadlines, and whom each of them wakes.
 
-Most timers never fire.  A server sets a timeout for every wait and takes nearly all of them back,
-so taking back must be cheap and must give the memory back.  Removing from the middle of a heap is
-neither.  So the heap holds bare deadlines, and a dictionary says who waits for each: to cancel is
-to delete from the dictionary, and a deadline that nobody waits for any more is passed over when its
-time comes.  Once most of the heap is such leftovers, both are rebuilt.  That is O(1) amortised, and
-a million timers of which 99 % are cancelled shrink to the 1 % that matter.
+Two facts about timers shaped this file.
 
-Bare floats also compare in C, and cost half of what an entry per timer would: a million sleeping
-tasks are a million floats.  (asyncio and Trio keep an object per timer and prune it likewise.)
+*They are mostly set in order.*  Whoever waits for the same length of time, one after another, sets
+deadlines that only go up.  So a deadline not before the last one is appended to a plain queue, the
+run, and leaves it at the front: no comparison, no sifting.  The others go on a heap.
+
+*They mostly never fire.*  A server sets a timeout for every wait and takes nearly all of them back,
+so taking back must be cheap and must give the memory back.  To cancel is to forget whom to wake;
+the empty entry is passed over when its time comes, and once most of them are empty they are swept
+out.  That is O(1) amortised, and a million timers of which 99 % are cancelled shrink to the 1 %
+that matter.
+
+An entry is a float that also knows its target, so it compares in C and is one object.  (asyncio and
+Trio keep an object per timer and prune likewise; libev's manual advises a queue for timers that all
+have the same length.)
 """
 
 from __future__ import annotations
 
 import heapq
+from collections import deque
+from itertools import count
 from math import inf, isnan
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-#: With fewer leftovers than this a rebuild is not worth its cost.
+#: With fewer empty entries than this a sweep is not worth its cost.
 _FEW = 64
+
+
+#: Seconds from which on a timer counts as late.
+LATE = 0.01
 
 
 class Wakeable(Protocol):
@@ -27,86 +39,122 @@ class Wakeable(Protocol):
     def wake(self) -> None: ...
 
 
-#: Those who wait for one deadline: nearly always one, else several in the order they came.
-_Waiting: TypeAlias = Wakeable | dict[Wakeable, None]
+class Timer(float):
+    """A deadline in seconds of the executor's clock; `target` is whom it wakes, None afterwards."""
+
+    __slots__ = ("target",)
+
+    target: Wakeable | None
+
+
+def timer(deadline: float, target: Wakeable) -> Timer:
+    """A timer to be added."""
+    made = Timer(deadline)
+    made.target = target
+    return made
 
 
 class Timers:
-    """Deadlines in seconds of the executor's clock."""
+    """All the timers of an executor, first come first served among equal deadlines."""
 
-    __slots__ = ("_heap", "_waiting")
+    __slots__ = ("_empty", "_heap", "_never", "_numbers", "_run", "late", "latest")
 
     def __init__(self) -> None:
-        self._heap: list[float] = []
-        self._waiting: dict[float, _Waiting] = {}
-
-    def __bool__(self) -> bool:
-        """Whether any timer is set, were it for a deadline that never comes."""
-        return bool(self._waiting)
+        self._run: deque[Timer] = deque()
+        # Numbered, because a heap forgets the order of what is equal.
+        self._heap: list[tuple[Timer, int]] = []
+        self._numbers = count()
+        #: How many entries of the two are cancelled.
+        self._empty = 0
+        #: How many timers are set for infinity, which need no entry.
+        self._never = 0
+        #: How many timers fired late, and by how many seconds the worst of them.
+        self.late = 0
+        self.latest = 0.0
 
     def __len__(self) -> int:
         """How many timers are still to fire."""
-        return sum(len(who) if isinstance(who, dict) else 1 for who in self._waiting.values())
+        return len(self._run) + len(self._heap) + self._never - self._empty
 
-    def add(self, deadline: float, target: Wakeable) -> None:
-        """Wake `target` at the first turn of the loop at or after `deadline`, never before.
+    def add(self, timer: Timer) -> None:
+        """Wake its target at the first turn of the loop at or after the deadline, never before.
 
-        A target waits once for a deadline, however often it is added.  Raises ValueError for NaN,
-        which has no place in an order.
+        One for infinity never fires.  Raises ValueError for NaN, which has no place in an order.
         """
-        who = self._waiting.get(deadline)
-        if who is None:
-            if isnan(deadline):
+        run = self._run
+        if timer == inf:
+            self._never += 1
+        elif not run or timer >= run[-1]:
+            if isnan(timer):
                 raise ValueError("a deadline cannot be NaN")
-            self._waiting[deadline] = target
-            heapq.heappush(self._heap, deadline)
-        elif isinstance(who, dict):
-            who[target] = None
-        elif who is not target:
-            self._waiting[deadline] = {who: None, target: None}
+            run.append(timer)
+        else:
+            if isnan(timer):
+                raise ValueError("a deadline cannot be NaN")
+            heapq.heappush(self._heap, (timer, next(self._numbers)))
 
-    def cancel(self, deadline: float, target: Wakeable) -> None:
+    def cancel(self, timer: Timer) -> None:
         """Take a timer back.  One that fired or was cancelled already is left alone."""
-        who = self._waiting.get(deadline)
-        if isinstance(who, dict):
-            who.pop(target, None)
-            if who:
-                return
-        elif who is not target:
+        if timer.target is None:
             return
-        del self._waiting[deadline]
-        self._tidy()
+        timer.target = None
+        if timer == inf:
+            self._never -= 1
+            return
+        if not self._heap and self._run[-1] is timer:  # set and taken back: as if it had not been
+            self._run.pop()
+            return
+        self._empty += 1
+        if self._empty > _FEW and 2 * self._empty > len(self._run) + len(self._heap):
+            self._sweep()
 
     def next_deadline(self) -> float:
         """When the loop must wake at the latest; infinity if no timer is set."""
-        heap = self._heap
-        while heap and heap[0] not in self._waiting:
+        run, heap = self._run, self._heap
+        while run and run[0].target is None:
+            run.popleft()
+            self._empty -= 1
+        while heap and heap[0][0].target is None:
             heapq.heappop(heap)
-        return heap[0] if heap else inf
+            self._empty -= 1
+        return min(run[0] if run else inf, heap[0][0] if heap else inf)
 
     def expire(self, now: float) -> None:
         """Wake everybody whose deadline is `now` or earlier, in order.
 
         Whoever is woken may cancel others, and that counts, even for the same deadline.
         """
-        while self.next_deadline() <= now and self._heap:
-            deadline = self._heap[0]
-            who = self._waiting[deadline]
-            if not isinstance(who, dict):
-                del self._waiting[deadline]
-                who.wake()
+        run, heap = self._run, self._heap
+        while True:
+            # Of two equal ones, that of the run was set first: the other one went to the heap
+            # because of a later one at the run's end, and that is there still.
+            if run and not (heap and heap[0][0] < run[0]):
+                if run[0] > now:
+                    break
+                timer = run.popleft()
+            elif heap and heap[0][0] <= now:
+                timer, _ = heapq.heappop(heap)
+            else:
+                break
+            target, timer.target = timer.target, None
+            if target is None:
+                self._empty -= 1
                 continue
-            for target in tuple(who):
-                if target in who:
-                    del who[target]
-                    target.wake()
-            if not who:
-                self._waiting.pop(deadline, None)
-        self._tidy()
+            if now - timer > LATE:
+                self.late += 1
+                self.latest = max(self.latest, now - timer)
+            target.wake()
 
-    def _tidy(self) -> None:
-        """Rebuild what is mostly leftovers."""
-        if len(self._heap) > 2 * len(self._waiting) + _FEW:
-            self._waiting = dict(self._waiting)  # a dictionary never shrinks by itself
-            self._heap = list(self._waiting)
-            heapq.heapify(self._heap)
+    def aim_at(self, target: Wakeable) -> bool:
+        """Whether any timer wakes `target`.  Looks at all of them."""
+        return any(timer.target is target for timer in self._run) or any(
+            timer.target is target for timer, _ in self._heap
+        )
+
+    def _sweep(self) -> None:
+        """Drop the empty entries, and make one run of what is left."""
+        timers = [*self._run, *(timer for timer, _ in sorted(self._heap))]
+        self._run.clear()
+        self._heap.clear()
+        self._run.extend(sorted(timer for timer in timers if timer.target is not None))
+        self._empty = 0

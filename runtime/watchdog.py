@@ -14,9 +14,11 @@ microseconds twice per threshold, and nothing at all on the path of an I/O opera
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import sys
 import threading
+from math import inf
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,9 +34,15 @@ LOOKS = 3
 class Watchdog:
     """Watches the loop of the thread it was made in, until it is closed or the run ends."""
 
-    def __init__(self, threshold: float) -> None:
+    def __init__(self, threshold: float, last_resort: float = inf) -> None:
         if not threshold > 0:
             raise ValueError(f"a threshold of {threshold} seconds would report everything")
+        if not last_resort > threshold:
+            raise ValueError(
+                f"a last resort after {last_resort} seconds would come before the report; "
+                f"give more than the threshold of {threshold}"
+            )
+        self._last_resort = last_resort
         self._executor = current_executor()
         self._loop_thread = threading.get_ident()
         self._interval = threshold / (LOOKS - 1)
@@ -47,6 +55,8 @@ class Watchdog:
         """Stop looking."""
         self._closed.set()
         self._thread.join()
+        if self._last_resort != inf:
+            faulthandler.cancel_dump_traceback_later()
         self._executor.at_exit.discard(self.close)
 
     def _watch(self) -> None:
@@ -54,6 +64,7 @@ class Watchdog:
         before: tuple[int, Task[Any] | None] = (-1, None)
         looks = 0
         while not self._closed.wait(self._interval):
+            self._put_off_last_resort()
             step = (executor.turns, executor.current)
             if step[1] is None or step != before:
                 before, looks = step, 1
@@ -61,6 +72,15 @@ class Watchdog:
             looks += 1
             if looks == LOOKS:  # once an episode, however long it lasts
                 self._report(step[1])
+
+    def _put_off_last_resort(self) -> None:
+        """Python's fault handler dumps all stacks, unless it is put off again in time.
+
+        It waits in C, so it works when a call keeps the interpreter to itself and no thread can
+        run Python, this one included.
+        """
+        if self._last_resort != inf:
+            faulthandler.dump_traceback_later(self._last_resort)
 
     def _report(self, task: Task[Any]) -> None:
         frame = sys._current_frames().get(self._loop_thread)
@@ -85,10 +105,16 @@ class Watchdog:
         self.close()
 
 
-def detect_blocking(threshold: float = 0.1) -> Watchdog:
+def detect_blocking(threshold: float = 0.1, *, last_resort: float = inf) -> Watchdog:
     """Log a warning, with the stack, about any task that keeps the loop for `threshold` seconds.
 
     Told while it blocks, once an episode, between one and one and a half thresholds after it began.
     Ends with the run, with `close()`, or with a `with` block.
+
+    A call into C that never lets go of the interpreter stops the watchdog as well.  With
+    `last_resort`, in seconds, the interpreter's fault handler then writes the stacks of all threads
+    to standard error (`faulthandler.dump_traceback_later`, of which a process has only one).
+
+    Raises ValueError for a threshold that is not above 0, or a last resort that is not above it.
     """
-    return Watchdog(threshold)
+    return Watchdog(threshold, last_resort)

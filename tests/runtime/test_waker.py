@@ -3,10 +3,10 @@
 import os
 import threading
 from collections import deque
-from typing import Any
+from collections.abc import Callable
 
 import runtime
-from runtime import Task, Waker, current_waker, park, sleep, spawn
+from runtime import Waker, current_waker, park, sleep, spawn
 from runtime.reactor import Reactor
 from runtime.task import current_executor
 from runtime.wakeup import WakeupPipe
@@ -48,10 +48,10 @@ def test_a_wake_up_that_comes_as_the_loop_falls_asleep_ends_its_sleep(run: Runne
     """The worst moment: the loop has looked at the queue, and raises its flag before the append."""
     notices = 0
 
-    class JustBefore(deque[Task[Any]]):
-        def append(self, task: Task[Any]) -> None:
+    class JustBefore(deque[Callable[[], object]]):
+        def append(self, call: Callable[[], object]) -> None:
             current_executor()._asleep = True
-            super().append(task)
+            super().append(call)
 
     async def main() -> None:
         executor = current_executor()

@@ -1,5 +1,6 @@
 """The watchdog tells of a task that blocks the loop, while it does, and of nothing else."""
 
+import ctypes
 import logging
 import threading
 import time
@@ -107,5 +108,39 @@ def test_a_threshold_that_makes_no_sense_is_refused(threshold: float) -> None:
     async def main() -> None:
         with pytest.raises(ValueError, match="threshold"):
             runtime.detect_blocking(threshold)
+
+    runtime.run(main())
+
+
+def test_a_call_that_holds_the_interpreter_is_dumped_by_the_last_resort(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    sleep_in_c = ctypes.PyDLL(None).usleep  # unlike time.sleep it does not let other threads run
+
+    async def main() -> str:
+        dumped = ""
+        with runtime.detect_blocking(0.005, last_resort=0.01):
+            while "Timeout" not in dumped:  # the watchdog has first to have had its turn
+                await runtime.sleep(0.005)
+                sleep_in_c(40_000)
+                dumped += capfd.readouterr().err
+        return dumped
+
+    assert f'File "{__file__}"' in runtime.run(main())
+
+
+def test_without_a_stall_the_last_resort_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    async def main() -> None:
+        with runtime.detect_blocking(0.004, last_resort=1.0):
+            await runtime.sleep(0.02)
+
+    runtime.run(main())
+    assert capfd.readouterr().err == ""
+
+
+def test_a_last_resort_before_the_report_is_refused() -> None:
+    async def main() -> None:
+        with pytest.raises(ValueError, match="last resort"):
+            runtime.detect_blocking(0.1, last_resort=0.1)
 
     runtime.run(main())
