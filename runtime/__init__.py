@@ -15,7 +15,7 @@ from .cancel import Cancelled
 from .clock import Clock, MonotonicClock
 from .connect import connect, connect_unix
 from .errors import BrokenError, BusyError, ClosedError
-from .executor import Deadlock, spawn
+from .executor import spawn
 from .future import PENDING, Future, Pending, Ready
 from .groups import TaskGroup
 from .inspect import dump_tasks, dump_tasks_on
@@ -27,6 +27,7 @@ from .signals import Signals, signals
 from .sleep import Interval, interval, now, sleep, sleep_until, yield_now
 from .stats import Statistics, statistics
 from .stream import Stream
+from .stuck import Deadlock
 from .sync import Event, Semaphore
 from .task import JoinHandle, Task, TaskCancelled, current_task, park
 from .threads import run_in_thread

@@ -23,7 +23,7 @@ from typing import Any, TypeVar, cast
 from .cancel import Cancelled, Scope
 from .clock import Clock
 from .reactor import Reactor
-from .stack import Place, await_stack
+from .stuck import deadlock, report_lost_wakers, waits_in
 from .task import JoinHandle, Task, as_coroutine, discard, running
 from .timers import Timers, timer
 from .wakeup import WakeupPipe
@@ -43,14 +43,6 @@ BUDGET = 128
 #: How often a cancelled task may wait again before it is asked at leisure, and how long that is,
 #: in seconds.
 STUBBORN, ASK_EVERY = 1000, 0.01
-
-
-class Deadlock(RuntimeError):
-    """Every task waits, and nothing is left that could wake one: the run would never end.
-
-    No timer is set, no descriptor is waited for, and nobody holds a waker.
-    The usual reason is a future that returned `PENDING` and forgot its waker.
-    """
 
 
 class Executor:
@@ -156,48 +148,17 @@ class Executor:
             self.reactor.poll(0)
         else:
             if self.suspects:
-                self._report_lost_wakers()
+                report_lost_wakers(self)
             deadline = self.timers.next_deadline()
             if not (self.timers or self.wakers or self.reactor.waited_for(self._pipe)):
-                raise self._deadlock()
+                self._asleep = False
+                raise deadlock(self)
             if not self.reactor.poll(self.clock.patience(deadline)) and not outside:
                 self.clock.idle(deadline)
         self._asleep = False
         self._pipe.drain()
         for _ in range(len(outside)):  # and not while there are any: threads can be faster than us
             outside.popleft()()
-
-    def _deadlock(self) -> Deadlock:
-        self._asleep = False
-        stuck = [f"task {task.name!r} in {waits_in(task)}" for task in self.tasks()]
-        more = f", and {len(stuck) - 10} more" if len(stuck) > 10 else ""
-        return Deadlock(
-            f"{', '.join(stuck[:10])}{more}: {'they wait' if stuck[1:] else 'it waits'} for ever. "
-            "Nothing is left that could wake a task (threads and signal handlers do it by a Waker)."
-        )
-
-    def _report_lost_wakers(self) -> None:
-        """Name the tasks that a future has forgotten, unless something else can wake them."""
-        suspects, self.suspects = self.suspects, {}
-        for task, future in suspects.items():
-            if task.queued or task.done or self._can_be_woken(task):
-                continue
-            log.warning(
-                "task %r waits for ever in %s: %s.poll returned PENDING and nobody keeps the waker "
-                "it was given",
-                task.name,
-                waits_in(task),
-                future,
-            )
-
-    def _can_be_woken(self, task: Task[Any]) -> bool:
-        """Whether anything that the loop knows of would wake a task.  Looks at everything."""
-        return (
-            task in self.wakers.values()
-            or self.timers.aim_at(task)
-            or self.reactor.aims_at(task)
-            or any(task in other.joiners for other in self.tasks())
-        )
 
     def _run_ready(self) -> None:
         """Resume each task that is ready now, once; the hot loop."""
@@ -338,11 +299,6 @@ class Executor:
 _OWN_CODE = frozenset(
     function.__code__ for function in (Executor._run_ready, Executor._reject, Task.throw)
 )
-
-
-def waits_in(task: Task[Any]) -> Place:
-    """The leaf in which a task waits."""
-    return await_stack(task.coro)[-1]
 
 
 def spawn_site(depth: int) -> tuple[CodeType, int]:

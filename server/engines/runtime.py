@@ -149,7 +149,10 @@ async def _serve(
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends the process at once."""
     handlers = {"echo": echo, "sleep": sleep}
     server = Server(settings)
-    with runtime.signals(signal.SIGTERM, signal.SIGINT) as caught:
+    with (
+        runtime.signals(signal.SIGTERM, signal.SIGINT) as caught,
+        runtime.detect_blocking(),
+    ):
         opened = [runtime.Listener(each.sock) for each in listeners]
         ready()
         async with runtime.TaskGroup() as accepting:
