@@ -14,6 +14,7 @@ ties the three together.  A file never imports one that stands further up in thi
 from .cancel import Cancelled
 from .clock import Clock, MonotonicClock
 from .connect import connect, connect_unix
+from .dns import getaddrinfo
 from .errors import BrokenError, BusyError, ClosedError
 from .executor import spawn
 from .future import PENDING, Future, Pending, Ready
@@ -67,6 +68,7 @@ __all__ = [
     "detect_blocking",
     "dump_tasks",
     "dump_tasks_on",
+    "getaddrinfo",
     "interval",
     "join_all",
     "listen",

@@ -1,15 +1,18 @@
 """`run_in_thread`: results, faults and context come back; the loop goes on meanwhile."""
 
 import contextvars
+import signal
+import subprocess
+import sys
 import threading
-import time
 
 import pytest
 
 import runtime
-from runtime import join_all, move_on_after, run_in_thread, sleep, spawn
+from runtime import TaskCancelled, join_all, move_on_after, run_in_thread, sleep, spawn
+from runtime.threads import THREADS, pool
 
-from .harness import PATIENCE, Runner, turns
+from .harness import PATIENCE, Runner, living_threads, turns
 
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="unset")
 
@@ -153,12 +156,106 @@ def test_a_runtime_may_run_in_the_thread(run: Runner) -> None:
     assert run(main) != threading.current_thread().name
 
 
-def test_threads_are_daemons_so_a_call_that_hangs_keeps_no_program_from_ending(
-    run: Runner,
-) -> None:
-    async def main() -> bool:
-        return await run_in_thread(lambda: threading.current_thread().daemon)
+def fail(event: threading.Event) -> None:
+    event.wait(PATIENCE)
+    raise LookupError("too late")
 
-    began = time.monotonic()
-    assert run(main)
-    assert time.monotonic() - began < PATIENCE
+
+def test_the_exception_of_a_call_that_was_left_behind_is_logged(run: Runner) -> None:
+    release = threading.Event()
+
+    async def main() -> None:
+        with move_on_after(0.002):
+            await run_in_thread(fail, release)
+        release.set()
+        while pool("thread", THREADS)._alive != len(pool("thread", THREADS)._idle):
+            await sleep(0.001)
+
+    run(main)
+    while not run.errors:  # the thread rests first and tells second
+        threading.Event().wait(0.001)
+    logged = run.expected_error()
+    assert "fail" in logged
+    assert "the task that waited for it was cancelled (LookupError)" in logged
+
+
+def test_the_exception_of_a_call_is_logged_after_the_run_too(run: Runner) -> None:
+    release = threading.Event()
+    before = set(threading.enumerate())
+
+    async def main() -> None:
+        with move_on_after(0.002):
+            await run_in_thread(fail, release)
+
+    run(main)
+    release.set()
+    assert living_threads(before) == []
+    assert "was cancelled (LookupError)" in run.expected_error()
+
+
+def test_an_exception_that_comes_in_the_turn_of_the_cancellation_is_logged(run: Runner) -> None:
+    """The call is over, but its task has not run since and now never will."""
+    release = threading.Event()
+
+    async def main() -> None:
+        task = spawn(run_in_thread(fail, release))
+        await turns(2)
+        release.set()
+        while not pool("thread", THREADS)._idle:
+            pass
+        task.cancel()
+        with pytest.raises(TaskCancelled):
+            await task
+
+    run(main)
+    assert "was cancelled (LookupError)" in run.expected_error()
+
+
+def test_a_task_that_is_cancelled_already_begins_no_call(run: Runner) -> None:
+    called: list[int] = []
+
+    async def main() -> None:
+        with runtime.CancelScope() as scope:
+            scope.cancel()
+            await run_in_thread(called.append, 1)
+
+    before = set(threading.enumerate())
+    run(main)
+    assert living_threads(before) == []
+    assert called == []
+
+
+BLOCKED = """
+import threading, runtime, sys
+def blocked():
+    print("blocked", flush=True)
+    threading.Event().wait(1000)
+async def main():
+    {main}
+runtime.run(main())
+"""
+
+
+def blocked_program(main: str) -> subprocess.Popen[str]:
+    program = subprocess.Popen(
+        [sys.executable, "-c", BLOCKED.format(main=main)], stdout=subprocess.PIPE, text=True
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline() == "blocked\n"
+    return program
+
+
+def test_a_call_that_never_ends_does_not_hang_the_exit_cpython_111358() -> None:
+    main = "runtime.spawn(runtime.run_in_thread(blocked)); await runtime.sleep(0.01)"
+    with blocked_program(main) as program:
+        assert program.wait(PATIENCE) == 0
+
+
+def test_ctrl_c_ends_a_program_that_awaits_a_call_without_end_cpython_111358() -> None:
+    main = (
+        "try: await runtime.run_in_thread(blocked)\n"
+        "    finally: sys.stderr = open('/dev/null', 'w')"  # the traceback is not looked at
+    )
+    with blocked_program(main) as program:
+        program.send_signal(signal.SIGINT)
+        assert program.wait(PATIENCE) != 0
