@@ -10,9 +10,11 @@ waits a moment.  (The list of errors is the one that Trio keeps.)
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Awaitable, Callable, Generator
 from errno import (
+    EADDRINUSE,
     ECONNABORTED,
     EHOSTDOWN,
     EHOSTUNREACH,
@@ -38,7 +40,7 @@ from .executor import Executor
 from .groups import TaskGroup
 from .leaf import leaf
 from .reactor import Source
-from .readiness import check_port, close_source, give_way, wait_readable
+from .readiness import check_path, check_port, close_source, give_way, wait_readable
 from .sleep import now, sleep
 from .stream import Stream
 from .task import current_executor
@@ -183,11 +185,26 @@ def listen(
         raise
 
 
-def listen_unix(path: str, *, backlog: int = BACKLOG) -> Listener:
-    """Listen on a Unix socket at `path`, which must not exist; the caller removes it afterwards."""
+def listen_unix(path: str | bytes | os.PathLike[str], *, backlog: int = BACKLOG) -> Listener:
+    """Listen on a Unix socket at `path`, which must not exist; the caller removes it afterwards.
+
+    On Linux also on an abstract name, which begins with a zero byte and leaves no file.  Raises
+    OSError (EADDRINUSE) if the path exists: whether a server listens there or left it behind only
+    a connection to it would tell, and that is for the caller to decide.
+    """
+    path = check_path(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.bind(path)
+        try:
+            sock.bind(path)
+        except OSError as error:
+            if error.errno != EADDRINUSE:
+                raise
+            raise OSError(
+                EADDRINUSE,
+                f"the Unix socket {path!r} is in use, or left behind by a server that is gone; "
+                "remove it if nobody listens there",
+            ) from None
         sock.listen(backlog)
         return Listener(sock)
     except BaseException:

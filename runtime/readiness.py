@@ -6,7 +6,9 @@ with `yield from` by a `@coroutine`; each yields once for each time it is resume
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 from collections.abc import Generator
 from selectors import EVENT_READ, EVENT_WRITE
 
@@ -66,3 +68,17 @@ def check_port(port: int) -> None:
     """ValueError for what is no port: getaddrinfo would take it modulo 65,536."""
     if not 0 <= port <= 65535:
         raise ValueError(f"{port} is no port; it must be from 0 to 65535")
+
+
+def check_path(path: str | bytes | os.PathLike[str]) -> str | bytes:
+    """The path of a Unix socket as the socket module takes it.
+
+    ValueError for an empty one, which the kernel would take for "any name", and for an abstract
+    name where the system has none.
+    """
+    plain = os.fspath(path)
+    if not plain:
+        raise ValueError("the path of a Unix socket cannot be empty")
+    if plain[:1] in ("\0", b"\0") and sys.platform != "linux":
+        raise ValueError(f"{plain!r} is an abstract name, which only Linux has; give a path")
+    return plain

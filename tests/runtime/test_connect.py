@@ -3,15 +3,18 @@
 import errno
 import os
 import socket
-from pathlib import Path
+import threading
+from importlib import import_module
 from typing import Any
 
 import pytest
 
 import runtime
-from runtime import BrokenError, connect, connect_unix, move_on_after, spawn, timeout
+from runtime import TaskCancelled, connect, move_on_after, sleep, spawn, timeout
 
-from .harness import Runner, receive, turns
+from .harness import PATIENCE, Runner, open_descriptors, receive, turns
+
+module = import_module("runtime.connect")
 
 Address = tuple[int, Any]
 
@@ -90,16 +93,16 @@ def test_a_name_that_does_not_resolve_is_an_os_error(run: Runner) -> None:
 def test_each_address_of_a_name_is_tried_and_each_failure_told(
     run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ports = [closed_port() for _ in range(3)]
-    resolve_to(monkeypatch, *[(socket.AF_INET, ("127.0.0.1", port)) for port in ports])
+    port = closed_port()
+    hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+    resolve_to(monkeypatch, *[(socket.AF_INET, (host, port)) for host in hosts])
 
     async def main() -> None:
         with pytest.raises(ConnectionRefusedError) as caught, timeout(5):
-            await connect("several", 1)
-        assert len(caught.value.__notes__) >= 1
-        story = str(caught.value) + "".join(caught.value.__notes__)
-        assert str(ports[2]) in str(caught.value)
-        assert str(ports[1]) in story
+            await connect("several", port)
+        assert f"several port {port}" in str(caught.value)
+        for host in hosts:
+            assert f"{host}: Connection refused" in str(caught.value)
 
     run(main)
 
@@ -179,59 +182,144 @@ def test_a_spurious_wake_up_is_no_connection(run: Runner) -> None:
             sock.close()
 
 
-def test_connecting_to_a_unix_socket(run: Runner, tmp_path: Path) -> None:
-    path = str(tmp_path / "socket")
+def test_cancelling_two_attempts_under_way_closes_both(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (one, some), (other, more) = full_listener(), full_listener()
+    addresses = [(socket.AF_INET, sock.getsockname()) for sock in (one, other)]
+    resolve_to(monkeypatch, *addresses)
+    monkeypatch.setattr(module, "ATTEMPT_DELAY", 0.001)
 
-    async def main() -> bytes:
-        async with runtime.listen_unix(path) as listener:
-            return await exchange(listener, await connect_unix(path))
+    async def main() -> int:
+        before = open_descriptors()
+        connecting = spawn(connect("several", 1))
+        while len(open_descriptors()) < len(before) + 2:
+            await sleep(0.001)
+        connecting.cancel()
+        with pytest.raises(TaskCancelled):
+            await connecting
+        return len(open_descriptors()) - len(before)
 
-    assert run(main) == b"hello"
+    try:
+        assert run(main) <= 0  # the threads of the lookup have no descriptors
+    finally:
+        for sock in (one, other, *some, *more):
+            sock.close()
 
 
-def test_a_unix_socket_nobody_listens_on_is_an_error(run: Runner, tmp_path: Path) -> None:
+def test_cancelling_the_lookup_leaves_nothing(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+
+    def getaddrinfo(*_: Any, flags: int = 0) -> list[Any]:
+        if flags & socket.AI_NUMERICHOST:
+            raise socket.gaierror(socket.EAI_NONAME, "not a number")
+        release.wait(PATIENCE)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
     async def main() -> None:
-        with pytest.raises(FileNotFoundError):
-            await connect_unix(str(tmp_path / "nothing"))
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.bind(str(tmp_path / "deaf"))
-            with pytest.raises(ConnectionRefusedError):
-                await connect_unix(str(tmp_path / "deaf"))
+        with pytest.raises(
+            TimeoutError,
+            match=r"cannot connect to slow port 7 within 0.005 seconds: still looking the name up",
+        ):
+            await connect("slow", 7, timeout=0.005)
+
+    run(main)
+    release.set()
+
+
+class SlowSocket(socket.socket):
+    """Says that the connect is under way, as over a real network, and how it ended later on."""
+
+    end = 0
+
+    def connect(self, address: Any) -> None:
+        if self.connect_ex(address) not in (0, errno.EINPROGRESS, errno.ECONNREFUSED):
+            raise AssertionError("unexpected")
+        raise BlockingIOError(errno.EINPROGRESS, "Operation now in progress")
+
+    def getsockopt(self, level: int, option: int, *rest: Any) -> Any:
+        if option == socket.SO_ERROR:
+            return self.end
+        return super().getsockopt(level, option, *rest)
+
+
+@pytest.mark.parametrize("end", [0, errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH])
+def test_a_connect_that_is_under_way_ends_as_so_error_says(
+    run: Runner, monkeypatch: pytest.MonkeyPatch, end: int
+) -> None:
+    monkeypatch.setattr(socket, "socket", SlowSocket)
+    monkeypatch.setattr(SlowSocket, "end", end)
+
+    async def main() -> None:
+        async with runtime.listen("127.0.0.1", 0) as listener:
+            if not end:
+                assert await exchange(listener, await connect(*listener.address)) == b"hello"
+                return
+            with pytest.raises(OSError, match=os.strerror(end)) as caught, timeout(5):
+                await connect(*listener.address)
+            assert caught.value.errno == end
 
     run(main)
 
 
-def test_a_unix_socket_with_a_full_backlog_gives_no_stream_that_is_not_connected(
-    run: Runner, tmp_path: Path
+def test_no_descriptor_for_a_connect_is_told_with_its_errno(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """connect(2) says EAGAIN there, and the socket then polls as writable all the same."""
-    path = str(tmp_path / "socket")
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind(path)
-    listening.listen(0)
+    def no_socket(*_: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
 
-    async def main() -> list[str]:
-        seen = []
-        for _ in range(4):
-            try:
-                with timeout(0.02):
-                    stream = await connect_unix(path)
-            except (OSError, TimeoutError):
-                seen.append("refused or waited")
-            else:
-                async with stream:
-                    try:
-                        await stream.send_all(b"x")
-                    except BrokenError:
-                        seen.append("not connected")
-                    else:
-                        seen.append("connected")
-        return seen
+    async def main() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "socket", no_socket)
+            with pytest.raises(OSError, match="Too many open files") as caught:
+                await connect("127.0.0.1", 80)
+        assert caught.value.errno == errno.EMFILE
 
-    with listening:
-        seen = run(main)
-    assert "not connected" not in seen
-    assert "connected" in seen
+    run(main)
+
+
+@pytest.mark.parametrize(("host", "local"), [("127.0.0.1", "127.0.0.5"), ("::1", "::1")])
+def test_a_connection_comes_from_the_local_address(run: Runner, host: str, local: str) -> None:
+    async def main() -> str:
+        async with runtime.listen(host, 0) as listener:
+            port = listener.address[1]
+            stream = await connect(host, port, local_address=local)
+            async with stream, await listener.accept() as accepted:
+                return str(accepted.peer_address[0])
+
+    assert run(main) == local
+
+
+def test_with_a_local_address_only_its_family_is_looked_up(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: str, port: int, family: int, *_: int, flags: int) -> Any:
+        asked.append(family)
+        return real("127.0.0.1", port, type=socket.SOCK_STREAM)
+
+    async def main() -> None:
+        async with runtime.listen("127.0.0.1", 0) as listener:
+            monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+            (await connect("name", listener.address[1], local_address="127.0.0.1")).close()
+
+    run(main)
+    assert asked == [socket.AF_UNSPEC, socket.AF_INET]
+
+
+def test_a_local_address_of_another_machine_is_an_error(run: Runner) -> None:
+    async def main() -> None:
+        with pytest.raises(OSError, match="Cannot assign") as caught:
+            await connect("127.0.0.1", 80, local_address="203.0.113.1")
+        assert caught.value.errno == errno.EADDRNOTAVAIL
+        with pytest.raises(socket.gaierror, match="'localhost'"):
+            await connect("127.0.0.1", 80, local_address="localhost")
+
+    run(main)
 
 
 def test_many_connects_at_once(run: Runner) -> None:
