@@ -32,6 +32,7 @@ from .stuck import Deadlock
 from .sync import Event, Semaphore
 from .task import JoinHandle, Task, TaskCancelled, current_task, park
 from .threads import run_in_thread
+from .udp import UdpEndpoint, udp_endpoint
 from .waker import Waker, current_waker
 from .watchdog import Watchdog, detect_blocking
 
@@ -59,6 +60,7 @@ __all__ = [
     "Task",
     "TaskCancelled",
     "TaskGroup",
+    "UdpEndpoint",
     "Waker",
     "Watchdog",
     "connect",
@@ -86,5 +88,6 @@ __all__ = [
     "spawn",
     "statistics",
     "timeout",
+    "udp_endpoint",
     "yield_now",
 ]

@@ -6,7 +6,9 @@ whose last reference goes away is closed at that moment, not some time later.
 
 import gc
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -197,6 +199,44 @@ async def failed_call_in_a_thread() -> None:
         return
 
 
+async def call_that_is_left_behind() -> None:
+    with move_on_after(0):
+        await run_in_thread(time.sleep, 0.001)
+
+
+async def connected_by_name() -> None:
+    async with runtime.listen("127.0.0.1", 0) as listener:
+        (await runtime.connect("localhost", listener.address[1], timeout=inf)).close()
+
+
+async def refused_by_every_address() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    try:
+        await runtime.connect("localhost", port, timeout=inf)
+    except ConnectionRefusedError:
+        return
+
+
+async def datagrams_exchanged_and_refused() -> None:
+    async with (
+        await runtime.udp_endpoint(("127.0.0.1", 0)) as one,
+        await runtime.udp_endpoint(remote_address=one.address) as other,
+    ):
+        await other.send(b"x")
+        await one.recv_from()
+        try:
+            await one.send_to(bytes(70_000), other.address)
+        except OSError:
+            one.close()
+        await other.send(b"x")
+        try:
+            await other.recv()
+        except ConnectionRefusedError:
+            return
+
+
 async def synchronised() -> None:
     event, semaphore = Event(), Semaphore(1)
 
@@ -231,6 +271,10 @@ SCENARIOS: list[Callable[[], Awaitable[None]]] = [
     refused,
     call_in_a_thread,
     failed_call_in_a_thread,
+    call_that_is_left_behind,
+    connected_by_name,
+    refused_by_every_address,
+    datagrams_exchanged_and_refused,
     synchronised,
 ]
 
