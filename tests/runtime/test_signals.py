@@ -11,6 +11,7 @@ import pytest
 
 import runtime
 from runtime import BusyError, ClosedError, move_on_after, signals, sleep, spawn, timeout
+from runtime.signals import _FLOOD
 
 from .harness import PATIENCE, Runner, turns
 
@@ -171,6 +172,99 @@ def test_two_blocks_inside_one_another(run: Runner) -> None:
             return got
 
     assert run(main) == [signal.SIGUSR1, signal.SIGUSR2, signal.SIGUSR1]
+
+
+def test_a_signal_has_one_receiver_at_a_time(run: Runner) -> None:
+    """Two of them, closed in the order they were made, left a dead handler behind."""
+
+    async def main() -> int:
+        first = signals(signal.SIGUSR1)
+        with pytest.raises(BusyError, match="SIGUSR1 is caught already"):
+            signals(signal.SIGUSR2, signal.SIGUSR1)
+        signal.raise_signal(signal.SIGUSR1)
+        received = await anext(first)
+        first.close()
+        signals(signal.SIGUSR1).close()
+        return received
+
+    assert run(main) == signal.SIGUSR1
+
+
+def test_the_same_signal_named_twice_is_put_back_once(run: Runner) -> None:
+    async def main() -> None:
+        signals(signal.SIGUSR1, signal.SIGUSR1).close()
+        assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+
+    run(main)
+
+
+def test_no_signal_is_nothing_to_wait_for(run: Runner) -> None:
+    async def main() -> None:
+        with pytest.raises(ValueError, match="name at least one"):
+            signals()
+
+    run(main)
+
+
+@pytest.mark.parametrize("number", [0, -1, signal.SIGRTMIN + 1, 1000])
+def test_a_number_without_a_name_is_refused_before_a_handler_would_fail(
+    run: Runner, number: int
+) -> None:
+    async def main() -> None:
+        with pytest.raises(ValueError, match="is not a valid Signals"):
+            signals(signal.SIGUSR1, number)
+
+    run(main)
+
+
+def test_after_closing_what_has_arrived_is_told_and_then_an_error(run: Runner) -> None:
+    async def main() -> None:
+        with signals(signal.SIGUSR1) as caught:
+            signal.raise_signal(signal.SIGUSR1)
+        assert await anext(caught) == signal.SIGUSR1
+        with pytest.raises(ClosedError, match="not caught any more"), timeout(5):
+            await anext(caught)
+
+    run(main)
+
+
+def test_closing_lets_go_of_a_task_that_waits(run: Runner) -> None:
+    async def main() -> None:
+        caught = signals(signal.SIGUSR1)
+        waiting = spawn(anext(caught))
+        await turns(2)
+        caught.close()
+        with pytest.raises(ClosedError), timeout(5):
+            await waiting
+
+    run(main)
+
+
+def test_a_flood_of_signals_is_bounded_and_loses_no_other_signal(run: Runner) -> None:
+    async def main() -> list[int]:
+        with signals(signal.SIGUSR1, signal.SIGTERM) as caught:
+            for _ in range(_FLOOD + 100):
+                signal.raise_signal(signal.SIGUSR1)
+            signal.raise_signal(signal.SIGTERM)
+            return [await anext(caught) for _ in range(_FLOOD + 1)]
+
+    got = run(main)
+    assert got == [signal.SIGUSR1] * _FLOOD + [signal.SIGTERM]
+
+
+def test_a_handler_that_python_does_not_know_becomes_the_default(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`signal.signal` returns None for one that was set in C, and does not take it back."""
+    real = signal.signal
+
+    async def main() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(signal, "signal", lambda *given: [real(*given), None][1])
+            caught = signals(signal.SIGUSR1)
+        caught.close()
+
+    run(main)  # the fixture looks at what is left
 
 
 def test_one_task_waits_for_signals_at_a_time(run: Runner) -> None:
