@@ -232,10 +232,7 @@ class _Call:
         try:
             self._value = self._context.run(self._function, *self._args)
         except BaseException as error:
-            # Without this frame, which is no news to a reader and would close a cycle.
-            trace = error.__traceback__
-            self._error = error.with_traceback(trace and trace.tb_next)
-            del trace
+            self._error = error
 
     def result(self) -> Any:
         if self._error is None:
@@ -248,10 +245,10 @@ class _Call:
 
     def report(self) -> None:
         """Log the exception that nobody waits for, if there is one."""
-        if self._error is not None:
+        error, self._error = self._error, None
+        if error is not None:
             log.error(
                 "%r failed in a thread, and the task that waited for it was cancelled",
                 self._function,
-                exc_info=self._error,
+                exc_info=error,
             )
-            self._error = None

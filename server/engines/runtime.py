@@ -162,8 +162,10 @@ async def _serve(
             accepting.cancel_scope.cancel()
         for listener in opened:
             listener.close()
-        runtime.spawn(_exit_on_next(caught))
-        await server.drain()
+        async with runtime.TaskGroup() as draining:
+            draining.spawn(_exit_on_next(caught))
+            await server.drain()
+            draining.cancel_scope.cancel()
     logs.stopped(server.counters)
 
 

@@ -1,7 +1,8 @@
 """The pool behind `run_in_thread`: bounded, first come first served, and gone when the run is."""
 
-import contextlib
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from importlib import import_module
 
@@ -10,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import runtime
-from runtime import JoinHandle, join_all, move_on_after, run_in_thread, spawn
+from runtime import JoinHandle, join_all, move_on_after, run_in_thread, sleep, spawn, timeout
 from runtime.threads import Pool, pool
 
-from .harness import PATIENCE, Runner, turns
+from .harness import PATIENCE, Runner, living_threads, turns
 
 threads = import_module("runtime.threads")
 
@@ -83,13 +84,111 @@ def test_a_call_that_has_not_begun_never_will_if_its_task_is_cancelled(
         await turns(2)
         with move_on_after(0.002):
             await run_in_thread(called.append, "cancelled")
+        assert not the_pool()._waiting  # nor does it take up room until its turn would come
         last = spawn(run_in_thread(called.append, "last"))
         release.set()
         await join_all(first, last)
-        assert not the_pool()._waiting
 
     run(main)
     assert called == ["last"]
+
+
+def test_a_call_that_its_thread_has_not_come_to_yet_is_taken_back_too(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, called = threading.Event(), list[str]()
+    work = threads._Worker.run
+
+    def wait_and_work(self: threading.Thread) -> None:
+        go.wait(PATIENCE)
+        work(self)
+
+    monkeypatch.setattr(threads._Worker, "run", wait_and_work)
+
+    async def main() -> None:
+        with move_on_after(0.002):
+            await run_in_thread(called.append, "cancelled")
+        go.set()
+        await run_in_thread(called.append, "next")
+
+    run(main)
+    assert called == ["next"]
+
+
+def test_a_pool_that_is_closed_begins_nothing_that_waited(run: Runner) -> None:
+    """As when Ctrl-C tears a run away from its tasks before they could take their calls back."""
+    release, called, before = threading.Event(), list[str](), set(threading.enumerate())
+
+    async def main() -> None:
+        own = Pool(runtime.task.current_executor(), "own", 1)
+        spawn(own.call(release.wait, (PATIENCE,)))
+        spawn(own.call(called.append, ("never",)))
+        await turns(2)
+        own.close()
+        release.set()
+        (busy,) = set(threading.enumerate()) - before
+        busy.join(PATIENCE)
+        assert not busy.is_alive()
+
+    run(main)
+    assert called == []
+
+
+def test_the_thread_that_came_to_rest_last_is_used_first(run: Runner) -> None:
+    """So the others rest for long, and end."""
+    first, second = threading.Event(), threading.Event()
+
+    def wait(event: threading.Event) -> str:
+        event.wait(PATIENCE)
+        return name()
+
+    async def main() -> tuple[str, str, str]:
+        one, other = spawn(run_in_thread(wait, first)), spawn(run_in_thread(wait, second))
+        await turns(2)
+        second.set()
+        rests_first = await other
+        first.set()
+        rests_last = await one
+        return rests_first, rests_last, await run_in_thread(name)
+
+    rests_first, rests_last, used = run(main)
+    assert used == rests_last != rests_first
+
+
+class Fault(Exception):
+    """One that can be watched by a weak reference."""
+
+
+def test_an_exception_that_was_logged_is_kept_by_nobody(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, told = threading.Event(), threading.Event()
+    alive: list[weakref.ref[BaseException]] = []
+    monkeypatch.setattr(threads.log, "error", lambda *_, **__: told.set())
+
+    def fail() -> None:
+        release.wait(PATIENCE)
+        error = Fault("nobody listens")
+        alive.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    async def main() -> None:
+        with move_on_after(0.002):
+            await run_in_thread(fail)
+        release.set()
+
+    before = set(threading.enumerate())
+    gc.disable()
+    try:
+        run(main)
+        assert living_threads(before) == []
+        assert told.is_set()
+        assert alive[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_calls_that_wait_when_the_run_ends_never_begin(run: Runner, one_thread: None) -> None:
@@ -163,6 +262,7 @@ def test_a_call_that_comes_as_a_thread_ends_its_rest_is_not_lost(
     retire = Pool.retire
 
     def wait_and_retire(self: Pool, worker: object) -> bool:
+        monkeypatch.setattr(threads, "IDLE", PATIENCE)
         tired.set()
         handed.wait(PATIENCE)
         return retire(self, worker)  # type: ignore[arg-type]
@@ -175,9 +275,9 @@ def test_a_call_that_comes_as_a_thread_ends_its_rest_is_not_lost(
         second = spawn(run_in_thread(name))
         await turns(2)
         handed.set()
-        return [first, await second]
+        return [first, await second, await run_in_thread(name)]
 
-    assert run(main) == ["runtime-thread-1"] * 2
+    assert run(main) == ["runtime-thread-1"] * 3
 
 
 def test_threads_that_never_rest_for_long_lose_no_call(
@@ -256,23 +356,21 @@ def test_without_another_thread_one_that_came_to_rest_meanwhile_takes_the_call(
 
 def test_a_thread_that_rests_holds_on_to_nothing(run: Runner) -> None:
     class Big:
-        alive = 0
+        pass
 
-        def __init__(self) -> None:
-            Big.alive += 1
+    alive: weakref.WeakSet[Big] = weakref.WeakSet()
 
-        def __del__(self) -> None:
-            Big.alive -= 1
+    def call(big: Big) -> Big:
+        alive.add(big)
+        return big
 
-    async def main() -> int:
-        await run_in_thread(lambda big: big, Big())
-        with contextlib.suppress(ValueError):
-            await run_in_thread(lambda big: int("one"), Big())
-        while threads._pools and Big.alive:  # the thread lets go after it has told
-            await runtime.sleep(0.001)
-        return Big.alive
+    async def main() -> None:
+        await run_in_thread(call, Big())
+        with timeout(PATIENCE):
+            while alive:  # the thread lets go after it has told
+                await sleep(0.001)
 
-    assert run(main) == 0
+    run(main)
 
 
 class Gated:
