@@ -7,6 +7,7 @@ one knows whom it awaits, and following that gives the lines a reader wants to s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os.path import dirname
 from types import CoroutineType, FrameType, GeneratorType
 from typing import Any
 
@@ -39,6 +40,23 @@ def await_stack(coro: Any) -> list[Place]:
             places.append(Place(_name(coro, frame), frame.f_code.co_filename, frame.f_lineno))
         coro = inner
     return places
+
+
+_HERE = dirname(__file__)
+
+
+def waiting_place(coro: Any) -> str:
+    """What a suspended coroutine waits in, by the name that its user knows, and the line that does.
+
+    Of the awaits below the user's last line, the first one: `Lock.acquire`, and not the queue in
+    the lock.
+    """
+    places = await_stack(coro)
+    outside = [n for n, place in enumerate(places) if place.file and dirname(place.file) != _HERE]
+    if not outside:
+        return str(places[0])
+    line, below = places[outside[-1]], places[outside[-1] + 1 :]
+    return f"{below[0]}, awaited by {line}" if below else str(line)
 
 
 def _name(coro: Any, frame: FrameType) -> str:

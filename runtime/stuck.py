@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from .stack import Place, await_stack
+from .stack import waiting_place
 from .task import Task
 
 if TYPE_CHECKING:
@@ -72,6 +72,6 @@ def _can_be_woken(executor: Executor, task: Task[Any]) -> bool:
     )
 
 
-def waits_in(task: Task[Any]) -> Place:
-    """The leaf in which a task waits."""
-    return await_stack(task.coro)[-1]
+def waits_in(task: Task[Any]) -> str:
+    """What a task waits in, and the line of its user's that awaits it."""
+    return waiting_place(task.coro)

@@ -39,7 +39,7 @@ def test_a_task_that_swallows_cancelled_neither_spins_nor_goes_unnoticed(
     assert resumed < 3 * STUBBORN
     assert len(caplog.messages) == 2
     assert caplog.messages[0].startswith("task 'mule', spawned at ")
-    assert "gone on waiting 1000 times, now in sleep;" in caplog.messages[0]
+    assert "gone on waiting 1000 times, now in sleep, awaited by" in caplog.messages[0]
 
 
 def test_cleanup_that_waits_a_few_times_is_no_stubbornness(
