@@ -3,28 +3,32 @@
 No locks are needed inside: tasks of one executor run one at a time and change hands only where
 they wait.  So these are for tasks alone; a thread or a signal handler wakes a task by a `Waker`.
 Everything here is first come, first served, and a waiter that is cancelled leaves the queue and
-passes on what it was about to get.
+passes on what it was about to get (`waiters.py`).
+
+What need not wait does not: it gives nobody a turn, and raises no `Cancelled`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator
 from types import TracebackType
-from typing import Any
 
-from .leaf import leaf
-from .task import Task, current_task
+from .waiters import Waiters
 
 
 class Event:
-    """Something that has happened or not; once it has, nobody waits for it any more."""
+    """Something that has happened or not; once it has, nobody waits for it any more.
+
+    Invariant: nobody waits once it is set.
+    """
 
     __slots__ = ("_set", "_waiters")
 
     def __init__(self) -> None:
         self._set = False
-        self._waiters: dict[Task[Any], None] = {}
+        self._waiters = Waiters()
+
+    def __repr__(self) -> str:
+        return f"<Event {'set' if self._set else f'not set, {len(self._waiters)} waiting'}>"
 
     @property
     def is_set(self) -> bool:
@@ -34,36 +38,46 @@ class Event:
     def set(self) -> None:
         """It has happened: wake everybody."""
         self._set = True
-        for task in self._waiters:
-            task.wake()
+        while self._waiters:
+            self._waiters.serve()
 
-    @leaf
-    def wait(self) -> Generator[None, None, None]:
-        """Wait until it has happened."""
-        task = current_task()
-        self._waiters[task] = None
-        try:
-            while not self._set:
-                yield
-        finally:
-            del self._waiters[task]
+    async def wait(self) -> None:
+        """Wait until it has happened.  Raises Cancelled."""
+        if not self._set:
+            await self._waiters.wait(_nothing)
+
+
+def _nothing() -> None:
+    """An event is no less set because one waiter does not hear of it."""
 
 
 class Semaphore:
     """A number of permits.  `acquire` waits for one, first come, first served.
 
     Invariant: a permit is free, or held, or on its way to exactly one waiter; the three add up.
+    None is free while anybody waits, so nobody who comes later can be faster.
+
+    >>> async def fetch(permits, page):
+    ...     async with permits:  # at most two at a time
+    ...         await sleep(0.01)
+    ...         return page
+    >>> async def main():
+    ...     permits = Semaphore(2)
+    ...     return await join_all(fetch(permits, page) for page in range(5))
+    >>> run(main())
+    [0, 1, 2, 3, 4]
     """
 
-    __slots__ = ("_free", "_granted", "_waiters")
+    __slots__ = ("_free", "_waiters")
 
     def __init__(self, permits: int) -> None:
         if permits < 0:
             raise ValueError(f"a semaphore cannot have {permits} permits")
         self._free = permits
-        self._waiters: deque[Task[Any]] = deque()
-        # Waiters that a permit was given to and that have not run since.
-        self._granted: set[Task[Any]] = set()
+        self._waiters = Waiters()
+
+    def __repr__(self) -> str:
+        return f"<Semaphore {self._free} free, {len(self._waiters)} waiting>"
 
     @property
     def free(self) -> int:
@@ -73,34 +87,18 @@ class Semaphore:
     def release(self) -> None:
         """Give a permit back, to the one that has waited longest if there is one."""
         if self._waiters:
-            task = self._waiters.popleft()
-            self._granted.add(task)
-            task.wake()
+            self._waiters.serve()
         else:
             self._free += 1
 
-    @leaf
-    def acquire(self) -> Generator[None, None, None]:
-        """Take a permit, waiting for one if need be."""
+    async def acquire(self) -> None:
+        """Take a permit, waiting for one if need be.  Raises Cancelled."""
         if self._free:
             self._free -= 1
-            return
-        task = current_task()
-        self._waiters.append(task)
-        try:
-            while task not in self._granted:
-                yield
-        except BaseException:
-            if task in self._granted:
-                self._granted.discard(task)
-                self.release()
-            else:
-                self._waiters.remove(task)
-            raise
-        self._granted.discard(task)
+        else:
+            await self._waiters.wait(self.release)
 
-    async def __aenter__(self) -> None:
-        await self.acquire()
+    __aenter__ = acquire  # one frame fewer than a coroutine around it
 
     async def __aexit__(
         self,

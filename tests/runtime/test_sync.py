@@ -1,6 +1,6 @@
 """Event and Semaphore: everybody hears of it, and permits add up whatever is cancelled."""
 
-from collections import deque
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +13,7 @@ from runtime import (
     Semaphore,
     Task,
     TaskCancelled,
+    current_task,
     join_all,
     move_on_after,
     sleep,
@@ -22,6 +23,7 @@ from runtime import (
 from runtime.testing import VirtualClock
 
 from .harness import Runner, forever, turns
+from .interleaving import Crew, Operation, operations, settle
 
 
 def test_an_event_wakes_everybody_who_waits(run: Runner) -> None:
@@ -213,72 +215,160 @@ def test_a_negative_number_of_permits_is_refused() -> None:
         Semaphore(-1)
 
 
-OPERATIONS = st.lists(
-    st.one_of(
-        st.tuples(st.just("acquire"), st.just(0)),
-        st.tuples(st.sampled_from(["release", "cancel", "finish"]), st.integers(0, 9)),
-        st.tuples(st.just("run"), st.just(0)),
-    ),
-    max_size=60,
-)
-
-
-@given(st.integers(0, 3), OPERATIONS)
-@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 3), operations("acquire", "acquire", "release", "finish"))
+@settings(deadline=None, max_examples=300)
 def test_permits_add_up_whatever_is_cancelled_when(
-    permits: int, operations: list[tuple[str, int]]
+    permits: int, operations: list[Operation]
 ) -> None:
-    """Model: the permits, a queue, and who holds one. "run" gives the tasks a turn to react."""
-
-    async def holder(semaphore: Semaphore, held: list[int], n: int) -> None:
-        try:
-            async with semaphore:
-                held.append(n)
-                await forever()
-        except Cancelled:
-            if n in held:
-                held.remove(n)
-            raise
+    """Model: the permits, and who came when; the first of those alive hold them."""
 
     async def main() -> None:
         semaphore = Semaphore(permits)
-        total = permits
-        held: list[int] = []
-        arrived: list[int] = []
-        tasks: dict[int, Task[None]] = {}
-        alive: deque[int] = deque()
+        total, arrivals = permits, 0
+        waiting: list[int] = []
+        held: dict[int, Task[None]] = {}
+        taken: list[int] = []
+        crew = Crew()
+
+        async def hold() -> None:
+            nonlocal arrivals
+            n, arrivals = arrivals, arrivals + 1
+            waiting.append(n)
+            try:
+                await semaphore.acquire()
+            finally:
+                waiting.remove(n)
+            held[n] = current_task()
+            taken.append(n)
+            try:
+                await forever()
+            finally:
+                del held[n]
+                semaphore.release()
+
+        def check() -> None:
+            assert semaphore.free == total - len(held)
+            assert not (semaphore.free and waiting)
+            assert len(semaphore._waiters) == len(waiting)
+            assert all(first < later for first in taken for later in waiting)
+
         for operation, choice in operations:
             if operation == "acquire":
-                n = len(tasks)
-                tasks[n] = spawn(holder(semaphore, held, n))
-                arrived.append(n)
-                alive.append(n)
+                crew.start(hold())
             elif operation == "release":
                 semaphore.release()  # a permit that nobody held: one more from now on
                 total += 1
-            elif operation == "cancel" and alive:
-                n = alive[choice % len(alive)]
-                alive.remove(n)
-                tasks[n].cancel()
             elif operation == "finish" and held:
-                n = held[choice % len(held)]
-                if n in alive:
-                    alive.remove(n)
-                tasks[n].cancel()
+                list(held.values())[choice % len(held)].cancel()
             else:
-                await turns(6)
-                # Settled: who holds a permit is exactly who came first among the living.
-                assert sorted(held) == list(alive)[:total]
-                assert semaphore.free == total - len(held)
-                assert len(semaphore._waiters) == len(alive) - len(held)
-                assert not semaphore._granted
-        for task in tasks.values():
-            task.cancel()
-        await turns(2 * len(tasks) + 4)
-        assert all(task.done for task in tasks.values())
-        assert held == []
+                await crew.disturb(operation, choice)
+            if operation == "settle":
+                check()
+        await settle()
+        check()
+        await crew.dismiss()
         assert semaphore.free == total
         assert not semaphore._waiters
-        assert not semaphore._granted
 
     runtime.run(main())
+
+
+@given(operations("wait", "wait", "set"))
+@settings(deadline=None, max_examples=200)
+def test_everybody_hears_of_an_event_and_nobody_too_early(operations: list[Operation]) -> None:
+    async def main() -> None:
+        event = Event()
+        crew = Crew()
+        cancelled: set[Task[None]] = set()
+
+        async def wait() -> None:
+            try:
+                await event.wait()
+            except Cancelled:
+                cancelled.add(current_task())
+                raise
+            assert event.is_set
+
+        for operation, choice in operations:
+            if operation == "wait":
+                crew.start(wait())
+            elif operation == "set":
+                event.set()
+            else:
+                await crew.disturb(operation, choice)
+        await settle()
+        assert len(event._waiters) == len(crew.alive)
+        assert not (event.is_set and crew.alive)
+        for task in crew.tasks:
+            assert task.done == (event.is_set or task in cancelled)
+        await crew.dismiss()
+        assert not event._waiters
+
+    runtime.run(main())
+
+
+def test_what_can_be_seen_of_them(run: Runner) -> None:
+    async def main() -> None:
+        event, semaphore = Event(), Semaphore(2)
+        tasks = [spawn(event.wait()), *(spawn(semaphore.acquire()) for _ in range(3))]
+        await settle()
+        assert repr(event) == "<Event not set, 1 waiting>"
+        assert repr(semaphore) == "<Semaphore 0 free, 1 waiting>"
+        event.set()
+        semaphore.release()
+        assert repr(event) == "<Event set>"
+        await join_all(tasks)
+
+    run(main)
+
+
+def test_one_task_may_wait_twice_for_the_same_thing(run: Runner) -> None:
+    """A future may poll two waits by itself, as `select` does in Rust."""
+
+    class Both(runtime.Future[None]):
+        def __init__(self, event: Event, semaphore: Semaphore) -> None:
+            self.waits: list[Any] = [
+                event.wait(),
+                event.wait(),
+                semaphore.acquire(),
+                semaphore.acquire(),
+            ]
+
+        def poll(self, waker: runtime.Waker) -> runtime.Ready[None] | runtime.Pending:
+            for wait in tuple(self.waits):
+                try:
+                    wait.send(None)
+                except StopIteration:
+                    self.waits.remove(wait)
+            return runtime.PENDING if self.waits else runtime.Ready(None)
+
+    async def main() -> tuple[int, int]:
+        event, semaphore = Event(), Semaphore(0)
+
+        async def wait() -> None:
+            await Both(event, semaphore)
+
+        task = spawn(wait())
+        await settle()
+        event.set()
+        semaphore.release()
+        await settle()
+        assert not task.done
+        semaphore.release()
+        await task
+        return semaphore.free, len(semaphore._waiters)
+
+    assert run(main) == (0, 0)
+
+
+def test_ten_thousand_waits_that_time_out_leave_in_any_order(run: Runner) -> None:
+    async def main() -> int:
+        semaphore = Semaphore(0)
+        tasks = [spawn(semaphore.acquire()) for _ in range(10_000)]
+        await settle()
+        for n in range(10_000):
+            tasks[n * 7919 % 10_000].cancel()
+        await settle()
+        return len(semaphore._waiters)
+
+    assert run(main) == 0
