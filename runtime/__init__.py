@@ -12,16 +12,27 @@ ties the three together.  A file never imports one that stands further up in thi
 """
 
 from .cancel import Cancelled
+from .channels import Receiver, Sender, channel
 from .clock import Clock, MonotonicClock
 from .connect import connect, connect_unix
 from .dns import getaddrinfo
 from .errors import BrokenError, BusyError, ClosedError
+from .errors import (
+    BrokenChannel,
+    BrokenError,
+    BusyError,
+    ClosedError,
+    EndOfChannel,
+    WouldBlock,
+)
 from .executor import spawn
 from .future import PENDING, Future, Pending, Ready
 from .groups import TaskGroup
 from .inspect import dump_tasks, dump_tasks_on
 from .joining import join_all, race
 from .listener import Listener, listen, listen_unix, serve
+from .locks import Condition, Lock
+from .oneshot import OneshotReceiver, OneshotSender, oneshot
 from .run import run
 from .scopes import CancelScope, move_on_after, timeout
 from .signals import Signals, signals
@@ -38,22 +49,30 @@ from .watchdog import Watchdog, detect_blocking
 
 __all__ = [
     "PENDING",
+    "BrokenChannel",
     "BrokenError",
     "BusyError",
     "CancelScope",
     "Cancelled",
     "Clock",
     "ClosedError",
+    "Condition",
     "Deadlock",
+    "EndOfChannel",
     "Event",
     "Future",
     "Interval",
     "JoinHandle",
     "Listener",
+    "Lock",
     "MonotonicClock",
+    "OneshotReceiver",
+    "OneshotSender",
     "Pending",
     "Ready",
+    "Receiver",
     "Semaphore",
+    "Sender",
     "Signals",
     "Statistics",
     "Stream",
@@ -63,6 +82,8 @@ __all__ = [
     "UdpEndpoint",
     "Waker",
     "Watchdog",
+    "WouldBlock",
+    "channel",
     "connect",
     "connect_unix",
     "current_task",
@@ -77,6 +98,7 @@ __all__ = [
     "listen_unix",
     "move_on_after",
     "now",
+    "oneshot",
     "park",
     "race",
     "run",

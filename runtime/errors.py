@@ -1,7 +1,8 @@
-"""What can be wrong with a stream or a listener.
+"""What can be wrong with a stream, a listener or a channel.
 
 Three faults that want three answers: closed here (a bug, or a shutdown that is under way), in use
-by another task (a bug), and broken (the network's doing, and a server's daily bread).
+by another task (a bug), and broken (the network's doing, and a server's daily bread).  A channel
+has no network; in place of the third it has an end and a break, for the receiver and the sender.
 """
 
 from __future__ import annotations
@@ -19,6 +20,18 @@ class BusyError(Exception):
 
 class BrokenError(OSError):
     """The connection is gone: reset, timed out, or closed for writing."""
+
+
+class EndOfChannel(Exception):
+    """Every sender is closed, and what they sent has been received: nothing more will come."""
+
+
+class BrokenChannel(Exception):
+    """Every receiver is closed: nobody will ever receive what is sent."""
+
+
+class WouldBlock(Exception):
+    """It would have to wait, and was told not to."""
 
 
 def closed(*_: object) -> NoReturn:

@@ -121,3 +121,24 @@ def test_the_report_names_ten_tasks_and_counts_the_rest() -> None:
 
     with pytest.raises(runtime.Deadlock, match=r", and 11 more: they wait for ever\."):
         runtime.run(main(), clock=VirtualClock())
+
+
+def test_the_line_that_waits_is_the_users_and_the_name_is_what_it_called() -> None:
+    async def worker(semaphore: runtime.Semaphore) -> None:
+        async with semaphore:
+            raise AssertionError("unreached")
+
+    async def main() -> None:
+        await worker(runtime.Semaphore(0))
+
+    waits = r"'main' in Semaphore.acquire \(.*sync.py:\d+\), awaited by .*worker \(.*deadlock"
+    with pytest.raises(runtime.Deadlock, match=waits):
+        runtime.run(main())
+
+
+def test_a_task_without_a_line_of_the_users_is_named_after_what_it_waits_for() -> None:
+    async def main() -> None:
+        await runtime.spawn(runtime.Semaphore(0).acquire())
+
+    with pytest.raises(runtime.Deadlock, match=r"'Semaphore.acquire' in Semaphore.acquire \(.*runtime"):
+        runtime.run(main())

@@ -251,6 +251,112 @@ async def synchronised() -> None:
     await join_all(tasks[0], tasks[2])
 
 
+async def locked() -> None:
+    condition = runtime.Condition()
+
+    async def worker() -> None:
+        async with condition:
+            await condition.wait()
+
+    async def greedy() -> None:
+        async with condition.lock:
+            await condition.lock.acquire()
+
+    tasks = [spawn(worker()) for _ in range(3)]
+    await turns(4)
+    tasks[1].cancel()
+    async with condition:
+        condition.notify_all()
+    await join_all(tasks[0], tasks[2])
+    await failed_with(RuntimeError, greedy())
+    await failed_with(RuntimeError, condition.wait())
+
+
+async def sent_and_received() -> None:
+    ends: tuple[runtime.Sender[int], runtime.Receiver[int]] = runtime.channel(0)
+    sender, receiver = ends
+
+    async def produce() -> None:
+        with sender:
+            await sender.send(1)
+
+    async def consume() -> None:
+        while True:
+            await receiver.receive()
+
+    tasks = [spawn(consume()) for _ in range(3)]
+    await turns(3)
+    tasks[0].cancel()
+    await spawn(produce())
+    for task in tasks:
+        try:
+            await task
+        except (TaskCancelled, runtime.EndOfChannel):
+            continue
+
+
+async def failed_with(error: type[Exception], awaitable: Awaitable[object]) -> None:
+    """A task of its own fails, and no frame here refers to it."""
+    try:
+        await spawn(awaitable)
+    except error:
+        return
+    raise AssertionError("did not fail")
+
+
+async def closed_channel() -> None:
+    ends: tuple[runtime.Sender[int], runtime.Receiver[int]] = runtime.channel(0)
+    sender, receiver = ends
+
+    async def close(end: runtime.Sender[int] | runtime.Receiver[int]) -> None:
+        await turns(3)
+        end.close()
+
+    twin = receiver.clone()
+    spawn(close(twin))
+    await failed_with(runtime.ClosedError, twin.receive())
+    spawn(close(receiver))
+    await failed_with(runtime.BrokenChannel, sender.send(1))
+    await failed_with(runtime.BrokenChannel, sender.send(1))
+    spawn(close(sender))
+    await turns(5)
+    await failed_with(runtime.ClosedError, sender.send(1))
+    await failed_with(runtime.ClosedError, receiver.receive())
+
+
+async def end_of_channel() -> None:
+    ends: tuple[runtime.Sender[int], runtime.Receiver[int]] = runtime.channel(0)
+
+    async def close() -> None:
+        await turns(3)
+        ends[0].close()
+
+    waiting = spawn(ends[1].receive())
+    await turns(1)
+    waiting.cancel()
+    spawn(close())
+    await failed_with(runtime.EndOfChannel, ends[1].receive())
+    await failed_with(runtime.EndOfChannel, ends[1].receive())
+
+
+async def oneshots() -> None:
+    ends: tuple[runtime.OneshotSender[int], runtime.OneshotReceiver[int]] = runtime.oneshot()
+    receiver = spawn(ends[1])
+    await turns(2)
+    ends[0].send(1)
+    await receiver
+    await failed_with(RuntimeError, ends[1])
+
+    ends = runtime.oneshot()
+
+    async def close() -> None:
+        await turns(3)
+        ends[0].close()
+
+    spawn(close())
+    await failed_with(runtime.EndOfChannel, ends[1])
+
+
 SCENARIOS: list[Callable[[], Awaitable[None]]] = [
     finished,
     failed,
@@ -276,6 +382,11 @@ SCENARIOS: list[Callable[[], Awaitable[None]]] = [
     refused_by_every_address,
     datagrams_exchanged_and_refused,
     synchronised,
+    locked,
+    sent_and_received,
+    closed_channel,
+    end_of_channel,
+    oneshots,
 ]
 
 
