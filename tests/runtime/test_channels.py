@@ -332,13 +332,12 @@ def test_a_sender_that_another_thread_drops_ends_the_channel(run: Runner) -> Non
         holder = [ends[0]]
         receiver = ends[1]
         del ends
-        asleep = threading.Event()
         executor = current_task().executor
 
         def drop() -> None:
-            asleep.wait(10)
-            while not executor._asleep:
-                pass
+            for _ in range(10_000_000):
+                if executor._asleep:
+                    break
             holder.clear()
 
         thread = threading.Thread(target=drop)
@@ -346,7 +345,6 @@ def test_a_sender_that_another_thread_drops_ends_the_channel(run: Runner) -> Non
             consumer = spawn(drain(receiver))
             await settle()
             thread.start()
-            asleep.set()
             values = await consumer
         thread.join()
         assert not deadline.cancelled_caught
@@ -388,6 +386,26 @@ def test_a_promise_to_one_that_is_cancelled_goes_to_the_next(run: Runner) -> Non
             return await second
 
     assert run(main, clock=VirtualClock()) == 1
+
+
+def test_a_promised_value_takes_no_room_and_leaves_none(run: Runner) -> None:
+    async def main() -> None:
+        ends: Ends = channel(1)
+        sender, receiver = ends
+        receiving = spawn(receiver.receive())
+        await settle()
+        sender.send_nowait(1)  # as good as received
+        sender.send_nowait(2)
+        with pytest.raises(WouldBlock):
+            sender.send_nowait(3)
+        sending = spawn(sender.send(3))
+        await settle()
+        assert await receiving == 1
+        assert not sending.done  # the receiver made no room: its value was in nobody's way
+        assert await receiver.receive() == 2
+        await sending
+
+    run(main)
 
 
 def test_nobody_overtakes_a_receiver_that_was_promised_a_value(run: Runner) -> None:

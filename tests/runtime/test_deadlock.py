@@ -140,5 +140,5 @@ def test_a_task_without_a_line_of_the_users_is_named_after_what_it_waits_for() -
     async def main() -> None:
         await runtime.spawn(runtime.Semaphore(0).acquire())
 
-    with pytest.raises(runtime.Deadlock, match=r"'Semaphore.acquire' in Semaphore.acquire \(.*runtime"):
+    with pytest.raises(runtime.Deadlock, match=r"'Semaphore.acquire' in Semaphore.acquire \("):
         runtime.run(main())

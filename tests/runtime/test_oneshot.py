@@ -1,5 +1,7 @@
 """oneshot: one value or one error, and neither end waits for one that is gone."""
 
+import threading
+
 import pytest
 from hypothesis import given, settings
 
@@ -13,6 +15,7 @@ from runtime import (
     EndOfChannel,
     OneshotReceiver,
     OneshotSender,
+    current_task,
     join_all,
     move_on_after,
     oneshot,
@@ -127,6 +130,34 @@ def test_a_task_that_fails_before_it_answers_lets_go_of_the_one_who_asked(run: R
             await waiting
 
     run(main, clock=VirtualClock())
+
+
+def test_a_sender_that_another_thread_drops_is_closed(run: Runner) -> None:
+    """The cyclic collector runs in any thread, and the loop may be asleep then."""
+
+    async def main() -> bool:
+        ends: Ends = oneshot()
+        holder, receiver = [ends[0]], ends[1]
+        del ends
+        executor = current_task().executor
+
+        def drop() -> None:
+            for _ in range(10_000_000):
+                if executor._asleep:
+                    break
+            holder.clear()
+
+        thread = threading.Thread(target=drop)
+        with move_on_after(10) as deadline:
+            waiting = spawn(take(receiver))
+            await settle()
+            thread.start()
+            with pytest.raises(EndOfChannel):
+                await waiting
+        thread.join()
+        return deadline.cancelled_caught
+
+    assert not run(main)
 
 
 def test_a_sender_learns_that_nobody_wants_the_value(run: Runner) -> None:
