@@ -398,12 +398,14 @@ def test_a_promised_value_takes_no_room_and_leaves_none(run: Runner) -> None:
         sender.send_nowait(2)
         with pytest.raises(WouldBlock):
             sender.send_nowait(3)
-        sending = spawn(sender.send(3))
-        await settle()
+        sending: Any = sender.send(3)
+        sending.send(None)  # by hand, so that it waits before the receiver runs
         assert await receiving == 1
-        assert not sending.done  # the receiver made no room: its value was in nobody's way
+        assert repr(receiver) == "<Receiver open, 1 of 1 values in the channel>"
         assert await receiver.receive() == 2
-        await sending
+        with pytest.raises(StopIteration):
+            sending.send(None)
+        assert receiver.receive_nowait() == 3
 
     run(main)
 
