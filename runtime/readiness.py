@@ -49,6 +49,7 @@ def give_way(executor: Executor) -> Generator[None, None, None]:
     nothing that it already received.
     """
     executor.budget = BUDGET
+    executor.poll_at = 0
     assert executor.current is not None
     executor.current.wake()
     yield

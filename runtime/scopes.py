@@ -101,7 +101,7 @@ class CancelScope(Scope):
         traceback: TracebackType | None,
     ) -> bool:
         task = self.leave()
-        if not isinstance(error, Cancelled) or not self.cancel_called:
+        if error is None or not self.cancel_called or not isinstance(error, Cancelled):
             return False
         # A shield hides the scopes outside, so what comes from inside it cannot be theirs.
         self.cancelled_caught = self.shield or not task.cancelled
@@ -109,8 +109,8 @@ class CancelScope(Scope):
 
     def leave(self) -> Task[Any]:
         """Step out: from here on only what is outside counts."""
-        task = current_task()
-        if task.scope is not self:
+        task = self.owner
+        if not isinstance(task, Task) or task.scope is not self or task is not current_task():
             raise RuntimeError("scopes are left in the reverse of the order they were entered")
         self._open = False
         if self._timer is not None:

@@ -139,5 +139,7 @@ def interval(period: float) -> Interval:
 @leaf
 def yield_now() -> Generator[None, None, None]:
     """Let every other task that is ready run, and I/O be looked at, before this one goes on."""
-    current_task().wake()
+    task = current_task()
+    task.wake()
+    task.executor.poll_at = 0
     yield

@@ -42,9 +42,11 @@ class Wakeable(Protocol):
 class Timer(float):
     """A deadline in seconds of the executor's clock; `target` is whom it wakes, None afterwards."""
 
-    __slots__ = ("target",)
+    __slots__ = ("number", "target")
 
     target: Wakeable | None
+    #: Its place among equal ones; set for those on the heap, which does not keep it.
+    number: int
 
 
 def timer(deadline: float, target: Wakeable) -> Timer:
@@ -61,8 +63,7 @@ class Timers:
 
     def __init__(self) -> None:
         self._run: deque[Timer] = deque()
-        # Numbered, because a heap forgets the order of what is equal.
-        self._heap: list[tuple[Timer, int]] = []
+        self._heap: list[Timer] = []
         self._numbers = count()
         #: How many entries of the two are cancelled.
         self._empty = 0
@@ -91,7 +92,8 @@ class Timers:
         else:
             if isnan(timer):
                 raise ValueError("a deadline cannot be NaN")
-            heapq.heappush(self._heap, (timer, next(self._numbers)))
+            timer.number = next(self._numbers)
+            heapq.heappush(self._heap, timer)
 
     def cancel(self, timer: Timer) -> None:
         """Take a timer back.  One that fired or was cancelled already is left alone."""
@@ -114,10 +116,10 @@ class Timers:
         while run and run[0].target is None:
             run.popleft()
             self._empty -= 1
-        while heap and heap[0][0].target is None:
+        while heap and heap[0].target is None:
             heapq.heappop(heap)
             self._empty -= 1
-        return min(run[0] if run else inf, heap[0][0] if heap else inf)
+        return min(run[0] if run else inf, heap[0] if heap else inf)
 
     def expire(self, now: float) -> None:
         """Wake everybody whose deadline is `now` or earlier, in order.
@@ -128,12 +130,15 @@ class Timers:
         while True:
             # Of two equal ones, that of the run was set first: the other one went to the heap
             # because of a later one at the run's end, and that is there still.
-            if run and not (heap and heap[0][0] < run[0]):
+            if run and not (heap and heap[0] < run[0]):
                 if run[0] > now:
                     break
                 timer = run.popleft()
-            elif heap and heap[0][0] <= now:
-                timer, _ = heapq.heappop(heap)
+            elif heap and heap[0] <= now:
+                timer = heapq.heappop(heap)
+                if heap and heap[0] == timer:
+                    self._line_up(timer)
+                    continue
             else:
                 break
             target, timer.target = timer.target, None
@@ -145,16 +150,29 @@ class Timers:
                 self.latest = max(self.latest, now - timer)
             target.wake()
 
+    def _line_up(self, first: Timer) -> None:
+        """Put equal timers from the heap at the head of the run, in the order they were set."""
+        equal = [first]
+        while self._heap and self._heap[0] == first:
+            equal.append(heapq.heappop(self._heap))
+        equal.sort(key=lambda timer: timer.number, reverse=True)
+        self._run.extendleft(equal)
+
     def aim_at(self, target: Wakeable) -> bool:
         """Whether any timer wakes `target`.  Looks at all of them."""
         return any(timer.target is target for timer in self._run) or any(
-            timer.target is target for timer, _ in self._heap
+            timer.target is target for timer in self._heap
         )
 
     def _sweep(self) -> None:
         """Drop the empty entries, and make one run of what is left."""
-        timers = [*self._run, *(timer for timer, _ in sorted(self._heap))]
+        heaped = sorted(
+            (timer for timer in self._heap if timer.target is not None),
+            key=lambda timer: (timer, timer.number),
+        )
+        timers = [timer for timer in self._run if timer.target is not None]
+        timers = sorted(timers + heaped)  # two runs, which takes one pass; equal ones stay in order
         self._run.clear()
         self._heap.clear()
-        self._run.extend(sorted(timer for timer in timers if timer.target is not None))
+        self._run.extend(timers)
         self._empty = 0

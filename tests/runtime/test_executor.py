@@ -14,6 +14,7 @@ import runtime
 from runtime import (
     Cancelled,
     CancelScope,
+    JoinHandle,
     Stream,
     TaskCancelled,
     current_task,
@@ -24,6 +25,7 @@ from runtime import (
     spawn,
     yield_now,
 )
+from runtime.executor import POLL_AFTER, POLL_EVERY
 from runtime.testing import VirtualClock
 
 from .harness import PATIENCE, Runner, forever, raw_pair, turns
@@ -60,12 +62,60 @@ def test_a_turn_runs_exactly_the_tasks_that_were_ready_when_it_began(run: Runner
     ]
 
 
-def test_each_turn_polls_once(run: Runner) -> None:
+def test_who_gives_way_has_the_loop_poll_once_a_turn(run: Runner) -> None:
     async def main() -> None:
         await turns(50)
 
     run(main)
     assert 50 <= run.polls <= 53
+
+
+async def ping_pong(rounds: int) -> None:
+    """Two tasks that keep each other busy without giving way."""
+
+    async def pong(other: JoinHandle[Any]) -> None:
+        while True:
+            other.wake()
+            await park()
+
+    partner = spawn(pong(current_task()))
+    for _ in range(rounds):
+        partner.wake()
+        await park()
+    partner.cancel()
+
+
+def test_tasks_that_wake_each_other_are_polled_around_now_and_then(run: Runner) -> None:
+    run(ping_pong(1000), clock=VirtualClock())
+    # Two resumes a round, and a poll after every 61.
+    assert 2000 / POLL_EVERY - 2 <= run.polls <= 2000 / POLL_EVERY + 5
+
+
+def test_bytes_are_seen_while_tasks_wake_each_other(run: Runner) -> None:
+    async def main() -> bytes:
+        one, other = raw_pair("unix")
+        with other:
+            async with Stream(one) as stream:
+                reader = spawn(stream.recv(10))
+                await turns(3)
+                other.sendall(b"seen")
+                await ping_pong(POLL_EVERY)
+                assert reader.done
+                return await reader
+
+    assert run(main, clock=VirtualClock()) == b"seen"
+
+
+def test_steps_that_take_long_are_polled_after(run: Runner) -> None:
+    class Slow(VirtualClock):
+        """Each look at it finds that some milliseconds have gone by."""
+
+        def now(self) -> float:
+            self._now += 2 * POLL_AFTER
+            return self._now
+
+    run(ping_pong(100), clock=Slow())
+    assert run.polls >= 200
 
 
 def test_bytes_are_seen_while_tasks_keep_the_loop_busy(run: Runner) -> None:
