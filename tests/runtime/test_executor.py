@@ -115,7 +115,7 @@ def test_steps_that_take_long_are_polled_after(run: Runner) -> None:
             return self._now
 
     run(ping_pong(100), clock=Slow())
-    assert run.polls >= 200
+    assert run.polls >= 100  # in every second turn, for the look at the clock is a turn old
 
 
 def test_bytes_are_seen_while_tasks_keep_the_loop_busy(run: Runner) -> None:
