@@ -16,7 +16,6 @@ from .channels import Receiver, Sender, channel
 from .clock import Clock, MonotonicClock
 from .connect import connect, connect_unix
 from .dns import getaddrinfo
-from .errors import BrokenError, BusyError, ClosedError
 from .errors import (
     BrokenChannel,
     BrokenError,

@@ -1,7 +1,7 @@
 """Waiting for a source, and giving way to the others.
 
 The leaves that streams, listeners and connects are made of.  They are plain generators, to be used
-with `yield from` by a `@coroutine`; each yields once for each time it is resumed, and looks again.
+with `yield from` by a `@leaf`; each yields once for each time it is resumed, and looks again.
 """
 
 from __future__ import annotations
