@@ -11,6 +11,7 @@ To read it, begin at the bottom: `task.py`, `timers.py`, `reactor.py`, and `exec
 ties the three together.  A file never imports one that stands further up in this list.
 """
 
+from .byte_stream import ByteStream
 from .cancel import Cancelled
 from .channels import Receiver, Sender, channel
 from .clock import Clock, MonotonicClock
@@ -51,6 +52,7 @@ __all__ = [
     "BrokenChannel",
     "BrokenError",
     "BusyError",
+    "ByteStream",
     "CancelScope",
     "Cancelled",
     "Clock",

@@ -33,8 +33,10 @@ from errno import (
 )
 from math import inf
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
+
+from .byte_stream import ByteStream
 from .errors import BusyError, ClosedError, closed
 from .executor import Executor
 from .groups import TaskGroup
@@ -44,6 +46,9 @@ from .readiness import check_path, check_port, close_source, give_way, wait_read
 from .sleep import now, sleep
 from .stream import Stream
 from .task import current_executor
+
+S = TypeVar("S", bound=ByteStream)
+S_co = TypeVar("S_co", covariant=True)
 
 log = logging.getLogger("runtime")
 
@@ -212,7 +217,14 @@ def listen_unix(path: str | bytes | os.PathLike[str], *, backlog: int = BACKLOG)
         raise
 
 
-async def serve(listener: Listener, handler: Callable[[Stream], Awaitable[object]]) -> None:
+class Acceptor(Protocol[S_co]):
+    """What `serve` needs of a listener."""
+
+    def accept(self) -> Awaitable[S_co]:
+        """The next connection, waiting for it if need be."""
+
+
+async def serve(listener: Acceptor[S], handler: Callable[[S], Awaitable[object]]) -> None:
     """Run `handler(stream)` in a task for each connection, and close the stream after it.
 
     Returns when the listener has been closed and the last handler has ended, which is how a server
@@ -220,7 +232,7 @@ async def serve(listener: Listener, handler: Callable[[Stream], Awaitable[object
     connection alone.
     """
 
-    async def handle(stream: Stream) -> None:
+    async def handle(stream: S) -> None:
         async with stream:
             try:
                 await handler(stream)

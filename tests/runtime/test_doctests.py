@@ -8,10 +8,11 @@ from types import ModuleType
 import pytest
 
 import runtime
+import runtime.testing
 
 MODULES = [
     "runtime",
-    *(f"runtime.{module.name}" for module in pkgutil.iter_modules(runtime.__path__)),
+    *(module.name for module in pkgutil.walk_packages(runtime.__path__, "runtime.")),
 ]
 
 
@@ -22,7 +23,7 @@ def load(name: str) -> ModuleType:
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_of_a_module_do_what_they_say(name: str, anything_left: None) -> None:
     finder = doctest.DocTestFinder(exclude_empty=True)
-    examples = {**vars(runtime), **vars(load(name))}
+    examples = {**vars(runtime), **vars(runtime.testing), **vars(load(name))}
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     for test in finder.find(load(name), extraglobs=examples):
         runner.run(test)
@@ -35,8 +36,9 @@ def test_there_are_examples_to_run() -> None:
     assert count >= 10
 
 
-def test_everything_public_is_there_and_explained() -> None:
-    for name in runtime.__all__:
-        thing = getattr(runtime, name)
+@pytest.mark.parametrize("package", [runtime, runtime.testing])
+def test_everything_public_is_there_and_explained(package: ModuleType) -> None:
+    for name in package.__all__:
+        thing = getattr(package, name)
         assert name == "PENDING" or thing.__doc__, name
-    assert sorted(runtime.__all__) == sorted(set(runtime.__all__))
+    assert sorted(package.__all__) == sorted(set(package.__all__))

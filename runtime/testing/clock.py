@@ -1,4 +1,4 @@
-"""For tests: time that jumps.
+"""Time that jumps.
 
 A test of a one-hour timeout should neither take an hour nor shorten the timeout.  On a
 `VirtualClock` time stands still while anything can run, and when every task waits it jumps to the
