@@ -11,7 +11,7 @@ from typing import NoReturn
 
 
 class ClosedError(Exception):
-    """It was closed on this side."""
+    """It was closed on this side, or the direction that is to be written was (`send_eof`)."""
 
 
 class BusyError(Exception):
@@ -19,7 +19,7 @@ class BusyError(Exception):
 
 
 class BrokenError(OSError):
-    """The connection is gone: reset, timed out, or closed for writing."""
+    """The connection is gone: reset, timed out, or closed by a peer that gets more."""
 
 
 class EndOfChannel(Exception):

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Generator
+from operator import index
 from selectors import EVENT_READ
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -112,7 +113,7 @@ class Stream(Source):
                         raise ValueError(_NO_BYTES)
                     return data
             else:
-                if limit < 1:
+                if index(limit) < 1:  # which a float must not slip through, to wait first
                     raise ValueError(_NO_BYTES)
                 if self.interest != BOTH:
                     executor.reactor.watch(self, EVENT_READ)
@@ -180,9 +181,10 @@ class Stream(Source):
                 raise broken(error) from error
 
     def send_eof(self) -> None:
-        """Tell the peer that nothing more will come; reading goes on.
+        """Tell the peer that nothing more will come; reading goes on.  Again: nothing.
 
-        Raises BrokenError if the connection is gone, BusyError if another task is writing.
+        From then on `send_all` raises ClosedError.  Raises BrokenError if the connection is gone,
+        BusyError if another task is writing.
         """
         if self.writer is not None:
             raise BusyError(_BUSY_WRITING)
@@ -192,6 +194,7 @@ class Stream(Source):
             self._socket.shutdown(socket.SHUT_WR)
         except OSError as error:
             raise broken(error) from error
+        self._send = closed
 
     def close(self) -> None:
         """Close both directions.  Tasks that wait on the stream get ClosedError; again: nothing."""

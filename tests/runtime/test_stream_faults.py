@@ -15,7 +15,7 @@ from runtime import (
 )
 from runtime.testing import VirtualClock
 
-from .harness import Runner, raw_pair, receive, reset, stream_pair, turns
+from .harness import Runner, make_dry, raw_pair, receive, reset, stream_pair, turns
 
 
 def test_a_reset_is_a_broken_error_with_its_errno(run: Runner) -> None:
@@ -162,6 +162,17 @@ def test_a_limit_below_1_is_refused_at_once(run: Runner, limit: int) -> None:
             # Now the stream knows that it is dry.
             with pytest.raises(ValueError, match=r"cannot receive|negative"), timeout(1):
                 await left.recv(limit)
+
+    run(main, clock=VirtualClock())
+
+
+def test_a_limit_that_is_no_integer_is_refused_before_waiting(run: Runner) -> None:
+    async def main() -> None:
+        left, right = stream_pair()
+        async with left, right:
+            await make_dry(left, right)
+            with pytest.raises(TypeError), timeout(1):
+                await left.recv(cast(int, 1.5))
 
     run(main, clock=VirtualClock())
 
