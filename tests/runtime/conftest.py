@@ -1,14 +1,14 @@
 """Fixtures: `run`, on each selector in turn, which fails a test for what it leaves behind."""
 
-import logging
 import selectors
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .harness import SELECTORS, Runner, living_threads, open_descriptors
+from runtime.testing.leaks import Leaks, collect_errors, open_descriptors
+
+from .harness import SELECTORS, Runner
 
 HERE = Path(__file__).parent
 
@@ -18,15 +18,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(20))
-
-
-class _Collector(logging.Handler):
-    def __init__(self, records: list[logging.LogRecord]) -> None:
-        super().__init__(logging.ERROR)
-        self.records = records
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
 
 
 @pytest.fixture(params=SELECTORS, ids=lambda kind: kind.__name__.removesuffix("Selector"))
@@ -43,25 +34,20 @@ def run(selector_class: type[selectors.BaseSelector]) -> Iterator[Runner]:
     Left over: descriptors, threads, registrations, and errors that were logged and not taken
     with `run.expected_error()`. A coroutine that nobody awaited is a warning, hence an error.
     """
-    descriptors, threads = open_descriptors(), set(threading.enumerate())
+    leaks, descriptors = Leaks(), open_descriptors()
     runner = Runner(selector_class)
-    collector = _Collector(runner.errors)
-    logger = logging.getLogger("runtime")
-    logger.addHandler(collector)
-    try:
+    with collect_errors(runner.errors):
         yield runner
-    finally:
-        logger.removeHandler(collector)
     assert [record.getMessage() for record in runner.errors] == []
     assert runner.left_registered == []
-    assert living_threads(threads) == []
-    assert open_descriptors() == descriptors
+    assert leaks.left() == []
+    assert open_descriptors() == descriptors  # nor was one closed that is somebody else's
 
 
 @pytest.fixture
 def anything_left() -> Iterator[None]:
     """The same check of descriptors and threads, for tests that bring their own runs."""
-    descriptors, threads = open_descriptors(), set(threading.enumerate())
+    leaks, descriptors = Leaks(), open_descriptors()
     yield
-    assert living_threads(threads) == []
+    assert leaks.left() == []
     assert open_descriptors() == descriptors

@@ -8,13 +8,11 @@ polls, and what is left over afterwards fails the test, whatever the test itself
 from __future__ import annotations
 
 import logging
-import os
 import selectors
 import socket
 import struct
-import threading
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import runtime
 from runtime.clock import Clock
@@ -95,25 +93,6 @@ class Runner:
         return f"{record.getMessage()} ({kind.__name__ if kind else 'no exception'})"
 
 
-def open_descriptors() -> dict[str, str]:
-    """Descriptor -> what it is, of this process."""
-    found = {}
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            found[fd] = os.readlink(f"/proc/self/fd/{fd}")
-        except FileNotFoundError:
-            continue  # the one that listed the directory
-    return found
-
-
-def living_threads(before: set[threading.Thread]) -> list[threading.Thread]:
-    """Threads that were not there before and do not end by themselves."""
-    new = [thread for thread in threading.enumerate() if thread not in before]
-    for thread in new:
-        thread.join(PATIENCE)
-    return [thread for thread in new if thread.is_alive()]
-
-
 def raw_pair(family: str = "tcp") -> tuple[socket.socket, socket.socket]:
     """Two connected blocking sockets."""
     if family == "unix":
@@ -132,41 +111,6 @@ def stream_pair(family: str = "tcp") -> tuple[runtime.Stream, runtime.Stream]:
     """Two connected streams."""
     one, other = raw_pair(family)
     return runtime.Stream(one), runtime.Stream(other)
-
-
-class ListeningSocket:
-    """A listening socket, except that accept does what the test wrote down."""
-
-    family = socket.AF_INET
-
-    def __init__(self, *answers: int | socket.socket) -> None:
-        self.answers = list(answers)
-        self.calls = 0
-        self.pair = socket.socketpair()
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        self.calls += 1
-        if not self.answers:
-            raise BlockingIOError
-        answer = self.answers.pop(0)
-        if isinstance(answer, int):
-            raise OSError(answer, os.strerror(answer))
-        return answer, ("127.0.0.1", 1)
-
-    def fileno(self) -> int:
-        return self.pair[0].fileno()
-
-    def setblocking(self, flag: bool) -> None:
-        self.pair[0].setblocking(flag)
-
-    def close(self) -> None:
-        for sock in self.pair:
-            sock.close()
-
-
-def fake_listener(*answers: int | socket.socket) -> tuple[runtime.Listener, ListeningSocket]:
-    sock = ListeningSocket(*answers)
-    return runtime.Listener(cast(socket.socket, sock)), sock
 
 
 def reset(sock: socket.socket) -> None:

@@ -20,8 +20,9 @@ from runtime import (
     timeout,
 )
 from runtime.listener import ACCEPT_FULL, ACCEPT_NEXT
+from runtime.testing import FaultyListener
 
-from .harness import PATIENCE, Runner, dial, fake_listener, raw_pair, receive, turns
+from .harness import PATIENCE, Runner, dial, receive, turns
 
 
 def test_accept_gives_the_connections_in_order(run: Runner) -> None:
@@ -75,16 +76,14 @@ def test_waiting_and_then_accepting_without_waiting(run: Runner) -> None:
 
 @pytest.mark.parametrize("code", sorted(ACCEPT_NEXT), ids=lambda code: errno.errorcode[code])
 def test_a_connection_that_died_in_the_backlog_is_passed_over(run: Runner, code: int) -> None:
-    one, other = raw_pair()
-
     async def main() -> bytes:
-        listener, _ = fake_listener(code, code, one)
-        async with listener, await listener.accept() as stream:
-            other.sendall(b"alive")
-            return await stream.recv(10)
+        async with FaultyListener(code, code) as listener:
+            with dial(listener) as client:
+                client.sendall(b"alive")
+                async with await listener.accept() as stream:
+                    return await stream.recv(10)
 
-    with other:
-        assert run(main) == b"alive"
+    assert run(main) == b"alive"
 
 
 @pytest.mark.parametrize(
@@ -94,12 +93,11 @@ def test_a_connection_that_died_in_the_backlog_is_passed_over(run: Runner, code:
 )
 def test_other_faults_of_accept_are_told(run: Runner, code: int) -> None:
     async def main() -> int:
-        listener, sock = fake_listener(code)
-        async with listener:
+        async with FaultyListener(code) as listener:
             with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno is looked at below
                 await listener.accept()
             assert caught.value.errno == code
-        return sock.calls
+            return listener.calls
 
     assert run(main) == 1
 

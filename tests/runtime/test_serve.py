@@ -26,19 +26,18 @@ from runtime import (
     timeout,
 )
 from runtime.listener import ACCEPT_FULL
-from runtime.testing import VirtualClock
+from runtime.testing import FaultyListener, VirtualClock
 
-from .harness import PATIENCE, Runner, dial, fake_listener, forever, raw_pair, receive, turns
+from .harness import PATIENCE, Runner, dial, forever, receive, turns
 
 
 @pytest.mark.parametrize("code", sorted(ACCEPT_FULL), ids=lambda code: errno.errorcode[code])
 def test_serve_pauses_when_there_is_no_room_and_recovers(
     run: Runner, caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
-    one, other = raw_pair()
-
     async def main() -> tuple[float, int, bytes]:
-        listener, sock = fake_listener(*[code] * 35, one)
+        listener = FaultyListener(*[code] * 35)
+        client = dial(listener)
         answered = runtime.Event()
 
         async def handler(stream: Stream) -> None:
@@ -51,9 +50,10 @@ def test_serve_pauses_when_there_is_no_room_and_recovers(
         at = now()
         listener.close()
         await server
-        return at, sock.calls, other.recv(100)
+        with client:
+            return at, listener.calls, client.recv(100)
 
-    with other, caplog.at_level(logging.WARNING, "runtime"):
+    with caplog.at_level(logging.WARNING, "runtime"):
         at, calls, got = run(main, clock=VirtualClock())
     assert got == b"at last"
     assert calls <= 38
@@ -290,8 +290,7 @@ def test_a_process_out_of_descriptors_serves_the_rest_later(anything_left: None)
 
 def test_serve_with_a_broken_listener_tells(run: Runner) -> None:
     async def main() -> None:
-        listener, _ = fake_listener(errno.EINVAL)
-        async with listener:
+        async with FaultyListener(errno.EINVAL) as listener:
             await serve(listener, cast("Callable[[Stream], Awaitable[object]]", forever))
 
     with pytest.raises((OSError, ExceptionGroup)) as caught:
