@@ -131,7 +131,8 @@ class _Pipe:
             self._under_way.append((now + self.link.delay, bytes(data), None))
             self.held += len(data)
             self.sent += len(data)
-            self.wake()
+            if self.reader is not None:
+                self.reader.wake()
 
     def finish(self, end: int, now: float) -> None:
         """Send the end; only the first one counts."""
@@ -145,9 +146,7 @@ class _Pipe:
         self.settle(now)
         self._under_way.clear()
         self.held = len(self._arrived)
-        self.finished, self.refusal = True, code
-        if self.end is None:
-            self.end = code
+        self.finished, self.refusal, self.end = True, code, code
         self.wake()
 
     def wake(self) -> None:
@@ -187,7 +186,7 @@ class _Pipe:
     def portion(self, wanted: int) -> int:
         """How many of so many bytes can be sent now; 0 if there is no room."""
         room = self.link.capacity - self.held
-        return min(wanted, room, _next_size(self._writes)) if room > 0 else 0
+        return min(wanted, room, _next_size(self._writes)) if room else 0
 
 
 def _next_size(sizes: Iterator[int]) -> int:
@@ -347,7 +346,6 @@ class MemoryStream:
             return
         self._closed = True
         self._outgoing.finish(end, current_executor().clock.now())
-        self._outgoing.wake()
         self._incoming.refusal = self._incoming.refusal or end or EPIPE
         self._incoming.wake()
 
