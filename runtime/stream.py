@@ -190,6 +190,8 @@ class Stream(Source):
             raise BusyError(_BUSY_WRITING)
         if self._recv is closed:
             closed()
+        if self._send is closed:
+            return  # once both ends have sent theirs, the kernel calls it "not connected"
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError as error:

@@ -75,7 +75,6 @@ import pytest
 def pytest_configure(config):
     config.addinivalue_line("markers", "asyncio: another plugin's")
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
     if pyfuncitem.get_closest_marker("asyncio"):
         import asyncio
