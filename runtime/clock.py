@@ -2,7 +2,7 @@
 
 The executor asks three things of a clock: what time it is, how long a poll may block before a
 deadline, and what to do when a poll found nothing.  That is enough to run on real time here and on
-a time that jumps in `testing.py`, with the same loop.
+a time that jumps in `testing/clock.py`, with the same loop.
 """
 
 from __future__ import annotations

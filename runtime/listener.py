@@ -35,7 +35,6 @@ from math import inf
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-
 from .byte_stream import ByteStream
 from .errors import BusyError, ClosedError, closed
 from .executor import Executor

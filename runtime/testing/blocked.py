@@ -3,8 +3,8 @@
 A test wants to act when the task under test waits: for bytes, for a lock, for time.  Sleeping
 until it surely does is slow and never sure.  But the loop knows: a turn begins with a poll of the
 descriptors and ends with the ready tasks, so a task that comes around and finds nobody else on the
-ready queue has seen every other one wait.  (Trio's idea and name; what it takes here is a look at
-`Task.queued`.)
+ready queue has seen every other one wait.  (Trio's idea and name; what it takes here is the length
+of a queue.)
 """
 
 from __future__ import annotations
@@ -27,13 +27,10 @@ async def wait_all_tasks_blocked() -> None:
     me, executor = current_task(), current_executor()
     _waiting.add(me)
     try:
-        while True:
+        quiet = 0
+        while quiet < 2:  # what a waker has called for in one turn is ready in the next
             await yield_now()
-            if not any(_can_run(task) for task in executor.tasks() if task not in _waiting):
-                return
+            waiting = sum(task.queued for task in _waiting if task.executor is executor)
+            quiet = quiet + 1 if executor.ready == waiting else 0
     finally:
         _waiting.discard(me)
-
-
-def _can_run(task: Task[Any]) -> bool:
-    return task.queued or task.called

@@ -11,11 +11,12 @@ import os
 import socket
 from collections import deque
 from collections.abc import Generator
-from types import TracebackType, coroutine
+from types import TracebackType
 from typing import Any, Self
 
 from ..errors import BusyError, closed
 from ..executor import Executor
+from ..leaf import leaf
 from ..listener import Listener
 from ..readiness import give_way
 from ..task import Task, current_executor, current_task
@@ -119,7 +120,7 @@ class MemoryListener:
             closed()
         return self._waiting.popleft() if self._waiting else None
 
-    @coroutine
+    @leaf
     def accept(self) -> Generator[None, None, MemoryStream]:
         """The next connection, waiting for it if need be; raises as `Listener.accept` does."""
         executor: Executor = current_executor()

@@ -21,14 +21,16 @@ from errno import ECONNRESET, EPIPE
 from math import inf
 from operator import index
 from random import Random
-from types import TracebackType, coroutine
+from types import TracebackType
 from typing import Any, Final, Self
 
 from ..errors import BrokenError, BusyError, closed
 from ..executor import Executor
+from ..leaf import leaf
 from ..readiness import give_way
 from ..stream import Buffer
 from ..task import Task, current_executor, current_task
+from ..timers import timer as make_timer
 
 _END: Final = 0
 """What stands for a proper end where an errno stands for a broken one."""
@@ -221,7 +223,7 @@ class MemoryStream:
         gone = self._closed or self._outgoing.refusal == ECONNRESET
         return None if gone else self._peer_address
 
-    @coroutine
+    @leaf
     def recv(self, limit: int) -> Generator[None, None, bytes]:
         """What has arrived, 1 to `limit` bytes, waiting for it if need be; b"" at the end.
 
@@ -229,7 +231,7 @@ class MemoryStream:
         """
         return (yield from self._receive(limit))
 
-    @coroutine
+    @leaf
     def recv_into(self, buffer: bytearray | memoryview) -> Generator[None, None, int]:
         """Like `recv`, into memory of the caller's; how many bytes came, 0 at the end."""
         view = memoryview(buffer).cast("B")
@@ -258,17 +260,18 @@ class MemoryStream:
                 if arrival is None:
                     yield
                     continue
-                executor.timers.add(arrival, task)
+                timer = make_timer(arrival, task)
+                executor.timers.add(timer)
                 try:
                     yield
                 finally:
-                    executor.timers.cancel(arrival, task)
+                    executor.timers.cancel(timer)
         finally:
             pipe.reader = None
         if self._closed:
             closed()
 
-    @coroutine
+    @leaf
     def send_all(self, data: Buffer) -> Generator[None, None, None]:
         """Send all of `data`, waiting for room when the link is full.
 

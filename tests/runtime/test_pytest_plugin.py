@@ -275,7 +275,7 @@ async def test_that_would_hang():
     )
     assert "assert 1 == 2" in out
     assert "E       the runtime logged an error: task 'fails'" in out
-    assert "nothing is left that could wake a task" in out
+    assert "Nothing is left that could wake a task" in out
 
 
 def test_async_fixtures_live_in_the_tests_own_run(pytester: pytest.Pytester) -> None:

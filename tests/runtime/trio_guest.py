@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
-from types import coroutine
 from typing import Any, NoReturn, TypeVar, cast
 
 import outcome
@@ -38,6 +37,7 @@ from runtime import (
     current_waker,
     park,
 )
+from runtime.leaf import leaf
 from runtime.readiness import wait_writable
 from runtime.task import Task, current_executor
 from runtime.testing import MemoryStream
@@ -178,12 +178,12 @@ async def until_writable(stream: ByteStream) -> None:
     await stream.send_all(b"")
 
 
-@coroutine
+@leaf
 def _socket_writable(stream: Stream) -> Generator[None, None, None]:
     yield from wait_writable(stream, current_executor())
 
 
-@coroutine
+@leaf
 def _memory_writable(stream: MemoryStream) -> Generator[None, None, None]:
     pipe = stream._outgoing
     pipe.writer = current_task()
