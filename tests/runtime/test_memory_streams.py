@@ -25,7 +25,6 @@ from runtime import (
 from runtime.task import current_executor
 from runtime.testing import (
     Link,
-    MemoryStream,
     RandomSizes,
     VirtualClock,
     memory_stream_pair,
@@ -497,12 +496,3 @@ def test_two_ends_that_wait_for_each_other_are_a_deadlock_and_no_hang() -> None:
 
     with pytest.raises(runtime.Deadlock, match=r"MemoryStream\._wait_for_bytes"):
         runtime.run(main())
-
-
-def test_a_handler_for_byte_streams_is_typed_for_both_kinds() -> None:
-    async def handler(stream: ByteStream) -> None: ...
-
-    def takes(kind: type[ByteStream]) -> None: ...
-
-    takes(runtime.Stream)
-    takes(MemoryStream)
