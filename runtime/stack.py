@@ -7,7 +7,7 @@ one knows whom it awaits, and following that gives the lines a reader wants to s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os.path import dirname
+from os.path import dirname, sep
 from types import CoroutineType, FrameType, GeneratorType
 from typing import Any
 
@@ -42,7 +42,7 @@ def await_stack(coro: Any) -> list[Place]:
     return places
 
 
-_HERE = dirname(__file__)
+_HERE = dirname(__file__) + sep
 
 
 def waiting_place(coro: Any) -> str:
@@ -52,7 +52,9 @@ def waiting_place(coro: Any) -> str:
     the lock.
     """
     places = await_stack(coro)
-    outside = [n for n, place in enumerate(places) if place.file and dirname(place.file) != _HERE]
+    outside = [
+        n for n, place in enumerate(places) if place.file and not place.file.startswith(_HERE)
+    ]
     if not outside:
         return str(places[0])
     line, below = places[outside[-1]], places[outside[-1] + 1 :]

@@ -36,7 +36,7 @@ import pytest
 from ..clock import Clock
 from ..run import run
 from ..sleep import yield_now
-from ..stack import await_stack
+from ..stuck import waits_in
 from ..task import current_executor, current_task
 from .clock import VirtualClock
 from .leaks import Leaks, collect_errors
@@ -213,7 +213,7 @@ async def _main(item: pytest.Function, left: list[str]) -> None:
             return
         await yield_now()
     for task in tasks:
-        where = f"in {await_stack(task.coro)[-1]}" if not task.over else "no more"
+        where = "no more" if task.over else f"in {waits_in(task)}"
         left.append(f"{task.name!r}, spawned at {task.spawned_at}, is still alive: waits {where}")
 
 

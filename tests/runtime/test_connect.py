@@ -11,8 +11,9 @@ import pytest
 
 import runtime
 from runtime import TaskCancelled, connect, move_on_after, sleep, spawn, timeout
+from runtime.testing.leaks import open_descriptors
 
-from .harness import PATIENCE, Runner, open_descriptors, receive, turns
+from .harness import PATIENCE, Runner, receive, turns
 
 module = import_module("runtime.connect")
 

@@ -18,8 +18,9 @@ from runtime import CancelScope, Stream, connect, move_on_after, now, sleep, spa
 from runtime.connect import ATTEMPT_DELAY, Target, interleave
 from runtime.dns import AddressInfo
 from runtime.testing import VirtualClock
+from runtime.testing.leaks import open_descriptors
 
-from .harness import Runner, open_descriptors, turns
+from .harness import Runner, turns
 
 module = import_module("runtime.connect")
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 import runtime
 from runtime import JoinHandle, join_all, move_on_after, run_in_thread, sleep, spawn, timeout
+from runtime.testing.leaks import living_threads
 from runtime.threads import Pool, pool
 
-from .harness import PATIENCE, Runner, living_threads, turns
+from .harness import PATIENCE, Runner, turns
 
 threads = import_module("runtime.threads")
 

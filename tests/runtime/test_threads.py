@@ -10,9 +10,10 @@ import pytest
 
 import runtime
 from runtime import TaskCancelled, join_all, move_on_after, run_in_thread, sleep, spawn
+from runtime.testing.leaks import living_threads
 from runtime.threads import THREADS, pool
 
-from .harness import PATIENCE, Runner, living_threads, turns
+from .harness import PATIENCE, Runner, turns
 
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="unset")
 
