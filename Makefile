@@ -7,13 +7,15 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup compare test check bench doctor clean
+.PHONY: help setup compare test check bench bench-echo bench-runtime doctor clean
 
 help:
 	@echo "make compare   compare the engines at 10,000 connections (a few minutes); ARGS='--help' for options"
 	@echo "make test      lint, types and tests (a few minutes)"
 	@echo "make check     lint and types alone"
-	@echo "make bench     CPU per echo and memory per connection, closed loop (needs redis-benchmark)"
+	@echo "make bench     the next two, one after the other"
+	@echo "make bench-echo     CPU per echo and memory per connection, closed loop (needs redis-benchmark); ARGS"
+	@echo "make bench-runtime  a spawn, a turn, a timeout ... beside asyncio, uvloop and Trio; ARGS"
 	@echo "make doctor    what this machine can hold: fds, ports, backlog, threads"
 	@echo "make setup     the virtual environment alone, in $(VENV)"
 	@echo "make clean     remove it, and every cache"
@@ -36,7 +38,15 @@ doctor: $(READY)
 	$(BIN)/python -m loadtest doctor $(ARGS)
 
 bench: $(READY)
+	$(if $(ARGS),$(error give ARGS to bench-echo or to bench-runtime: they have different ones))
+	$(BIN)/python -m loadtest bench
+	$(BIN)/python -m benchmarks
+
+bench-echo: $(READY)
 	$(BIN)/python -m loadtest bench $(ARGS)
+
+bench-runtime: $(READY)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -78,8 +78,9 @@ def _plan(parsed: argparse.Namespace) -> tuple[Plan, Path | None]:
     _check("engine", engines, tuple(ENGINES))
     for name in engines:
         if not ENGINES[name].installed:
-            others = ",".join(other for other in engines if other != name)
-            raise BadInput(f"{name} is not installed: pip install {name}, or --engines {others}")
+            others = [other for other in engines if ENGINES[other].installed]
+            without = f", or --engines {','.join(others)}" if others else ""
+            raise BadInput(f"{name} is not installed: pip install {name}{without}")
     plan = Plan(names, engines, parsed.rounds, parsed.scale)
     for benchmark in names:
         if not plan.comparable(benchmark):
