@@ -68,35 +68,41 @@ async def event_ping_pong(n: int) -> int:
     return done
 
 
+def ints(maxsize: int) -> tuple[runtime.Sender[int], runtime.Receiver[int]]:
+    return runtime.channel(maxsize)
+
+
 async def channel_ping_pong(n: int) -> int:
-    ping, pinged = runtime.channel[int](1)
-    pong, ponged = runtime.channel[int](1)
+    ping, pinged = ints(1)
+    pong, ponged = ints(1)
 
     async def partner() -> None:
         for _ in range(n):
             await pong.send(await pinged.receive())
 
     done = 0
-    async with runtime.TaskGroup() as group:
-        group.spawn(partner())
-        for _ in range(n):
-            await ping.send(1)
-            done += await ponged.receive()
+    with ping, pinged, pong, ponged:
+        async with runtime.TaskGroup() as group:
+            group.spawn(partner())
+            for _ in range(n):
+                await ping.send(1)
+                done += await ponged.receive()
     return done
 
 
 async def channel_throughput(n: int) -> int:
-    sender, receiver = runtime.channel[int](CAPACITY)
+    sender, receiver = ints(CAPACITY)
 
     async def produce() -> None:
         for _ in range(n):
             await sender.send(1)
 
     done = 0
-    async with runtime.TaskGroup() as group:
-        group.spawn(produce())
-        for _ in range(n):
-            done += await receiver.receive()
+    with sender, receiver:
+        async with runtime.TaskGroup() as group:
+            group.spawn(produce())
+            for _ in range(n):
+                done += await receiver.receive()
     return done
 
 
