@@ -41,7 +41,7 @@ def _run(plan: Plan, arguments: Sequence[str], file: Path | None) -> int:
     from benchmarks.table import print_table  # rich again
 
     results, progress = Results(plan), Console(stderr=True)
-    status = None
+    interrupted = False
     with progress.status("") as line:
         try:
             for benchmark in plan.benchmarks:
@@ -49,18 +49,15 @@ def _run(plan: Plan, arguments: Sequence[str], file: Path | None) -> int:
                     progress.print(benchmark)
                 for number, engine in plan.turns(benchmark):
                     line.update(f"{benchmark}  round {number + 1} of {plan.rounds}  {engine}")
-                    key = benchmark, engine, number
-                    try:
-                        results.runs[key] = run_apart(benchmark, engine, plan.operations(benchmark))
-                    except RunFailed as failure:
-                        results.failures[key] = str(failure)
-                        status = 1
+                    _run_once(results, benchmark, engine, number)
         except KeyboardInterrupt:
-            status = INTERRUPTED
+            interrupted = True
     print_table(results, Console())
     if file is not None:
         write_json(results, arguments, file)
-    return status or (1 if results.failures else 0)
+    if interrupted:
+        return INTERRUPTED
+    return 1 if results.failures else 0
 
 
 def _run_once(results: Results, benchmark: str, engine: str, number: int) -> None:

@@ -105,6 +105,38 @@ def test_it_calls_the_verb_once_for_each_operation(
     assert calls_of[50] - calls_of[20] == 30
 
 
+@pytest.mark.parametrize(
+    ("engine", "benchmark_name", "work"),
+    [
+        (engine, benchmark_name, work)
+        for engine in ("runtime", "asyncio", "trio")
+        for benchmark_name, work in (
+            ("spawn_one", "one"),
+            ("spawn_many", "one"),
+            ("timer_set_cancel", "one"),
+            ("run_in_thread", "blocking"),
+        )
+        # A nursery has no results, so Trio's tasks count themselves.
+        if engine != "trio" or "spawn" not in benchmark_name
+    ],
+)
+def test_what_it_counts_is_what_the_work_returned(
+    engine: str, benchmark_name: str, work: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Work that is worth seven makes the count seven times as high."""
+    program: Any = ENGINES[engine].program(benchmark_name)
+
+    async def seven() -> int:
+        return 7
+
+    monkeypatch.setattr(MODULES[engine], work, seven if work == "one" else lambda: 7)
+
+    async def main() -> Any:
+        return await program(30)
+
+    assert ENGINES[engine].run(main) == 210
+
+
 def test_every_engine_has_every_benchmark_but_bare_timers_on_trio() -> None:
     missing = {
         (engine.name, name)
