@@ -42,7 +42,7 @@ class Outcome:
     """Operations, and what else there is to say: a count for each word."""
 
     operations: int
-    facts: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, int] = field(default_factory=dict)
 
 
 def shares(n: int, parts: int) -> list[int]:
@@ -74,7 +74,7 @@ def judge(n: int, kept: list[float], rung: list[tuple[float, float]]) -> Outcome
         {
             "fired": len(rung),
             "early": len(early),
-            "earliest_ms": round(max(early, default=0.0) * 1e3, 3),
+            "earliest_us": round(max(early, default=0.0) * 1e6),
             "out_of_order": turned,
         },
     )
