@@ -19,6 +19,7 @@ from benchmarks.programs import (
     judge,
     shares,
 )
+from runtime.timers import timer
 
 
 async def one() -> int:
@@ -209,13 +210,13 @@ class Alarm:
 async def million_timers(n: int) -> Outcome:
     timers = runtime.current_task().executor.timers
     rung: list[tuple[float, float]] = []
-    alarms = [Alarm(deadline, rung) for deadline in deadlines(n, runtime.now())]
+    alarms = [timer(deadline, Alarm(deadline, rung)) for deadline in deadlines(n, runtime.now())]
     for alarm in alarms:
-        timers.add(alarm.deadline, alarm)
+        timers.add(alarm)
     for number, alarm in enumerate(alarms):
         if number % KEPT:
-            timers.cancel(alarm.deadline, alarm)
-    kept = [alarm.deadline for alarm in alarms[::KEPT]]
+            timers.cancel(alarm)
+    kept = [float(alarm) for alarm in alarms[::KEPT]]
     del alarms, alarm
     await runtime.sleep_until(max(kept))
     await runtime.sleep(0.005)
