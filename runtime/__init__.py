@@ -35,6 +35,7 @@ from .locks import Condition, Lock
 from .oneshot import OneshotReceiver, OneshotSender, oneshot
 from .run import run
 from .scopes import CancelScope, move_on_after, timeout
+from .sealing import HandshakeError, TlsError, TruncatedError
 from .signals import Signals, signals
 from .sleep import Interval, interval, now, sleep, sleep_until, yield_now
 from .stats import Statistics, statistics
@@ -43,6 +44,7 @@ from .stuck import Deadlock
 from .sync import Event, Semaphore
 from .task import JoinHandle, Task, TaskCancelled, current_task, park
 from .threads import run_in_thread
+from .tls import TlsStream, start_tls
 from .udp import UdpEndpoint, udp_endpoint
 from .waker import Waker, current_waker
 from .watchdog import Watchdog, detect_blocking
@@ -62,6 +64,7 @@ __all__ = [
     "EndOfChannel",
     "Event",
     "Future",
+    "HandshakeError",
     "Interval",
     "JoinHandle",
     "Listener",
@@ -80,6 +83,9 @@ __all__ = [
     "Task",
     "TaskCancelled",
     "TaskGroup",
+    "TlsError",
+    "TlsStream",
+    "TruncatedError",
     "UdpEndpoint",
     "Waker",
     "Watchdog",
@@ -109,6 +115,7 @@ __all__ = [
     "sleep",
     "sleep_until",
     "spawn",
+    "start_tls",
     "statistics",
     "timeout",
     "udp_endpoint",

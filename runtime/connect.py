@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Generator, Iterable
 from errno import EINPROGRESS
@@ -29,6 +30,7 @@ from .scopes import CancelScope, move_on_after
 from .sleep import now, sleep
 from .stream import Stream
 from .task import current_executor, current_task, park
+from .tls import default_context, start_tls
 
 #: Seconds from one attempt to the next: the Connection Attempt Delay that RFC 8305 recommends.
 ATTEMPT_DELAY = 0.25
@@ -60,7 +62,13 @@ class Failure(NamedTuple):
 
 
 async def connect(
-    host: str, port: int, *, timeout: float = TIMEOUT, local_address: str | None = None
+    host: str,
+    port: int,
+    *,
+    timeout: float = TIMEOUT,
+    local_address: str | None = None,
+    tls: ssl.SSLContext | bool | None = None,
+    server_hostname: str | None = None,
 ) -> Stream:
     """A stream to a TCP server, given by numeric address or by name.
 
@@ -71,7 +79,19 @@ async def connect(
     Raises TimeoutError; OSError if every address fails, with each one's reason in its text and the
     errno of the last failure (all refused: ConnectionRefusedError); socket.gaierror, which is one,
     if there is no such name; ValueError for a port that is not from 0 to 65535.
+
+    With `tls`, a context or True for the system's default, it is a `TlsStream` whose handshake is
+    made, with a server that has proved to be `server_hostname` (`host` if not given); the handshake
+    has a deadline of its own.  HandshakeError if it fails.
     """
+    stream = await _connect_tcp(host, port, timeout, local_address)
+    if not tls:
+        return stream
+    context = default_context() if tls is True else tls
+    return await start_tls(stream, context, server_hostname=server_hostname or host)
+
+
+async def _connect_tcp(host: str, port: int, timeout: float, local_address: str | None) -> Stream:
     check_port(port)
     targets: list[Target] = []
     failures: list[Failure] = []

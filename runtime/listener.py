@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Generator
 from errno import (
     EADDRINUSE,
@@ -42,9 +43,11 @@ from .groups import TaskGroup
 from .leaf import leaf
 from .reactor import Source
 from .readiness import check_path, check_port, close_source, give_way, wait_readable
+from .sealing import HandshakeError
 from .sleep import now, sleep
 from .stream import Stream
 from .task import current_executor
+from .tls import HANDSHAKE_TIMEOUT, TlsStream
 
 S = TypeVar("S", bound=ByteStream)
 S_co = TypeVar("S_co", covariant=True)
@@ -69,16 +72,29 @@ _PAUSE, _LOG_EVERY = 0.1, 1.0
 class Listener(Source):
     """A listening socket.  Close it when done, or use it as `async with listener:`."""
 
-    __slots__ = ("_accept", "_executor", "_socket", "_tcp")
+    __slots__ = ("_accept", "_executor", "_handshake_timeout", "_socket", "_tcp", "_tls")
 
-    def __init__(self, sock: socket.socket) -> None:
-        """Take over a bound and listening socket; it becomes non-blocking."""
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        tls: ssl.SSLContext | None = None,
+        handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    ) -> None:
+        """Take over a bound and listening socket; it becomes non-blocking.
+
+        With `tls`, its streams are `TlsStream`s that have the handshake before them.
+        """
+        if tls is not None and tls.protocol is ssl.PROTOCOL_TLS_CLIENT:
+            raise ValueError("this context is a client's; make one of ssl.PROTOCOL_TLS_SERVER")
         sock.setblocking(False)
         super().__init__(sock.fileno())
         self._executor: Executor = current_executor()
         self._socket = sock
         self._accept: Callable[[], tuple[socket.socket, Any]] = sock.accept
         self._tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
+        self._tls = tls
+        self._handshake_timeout = handshake_timeout
         self._executor.reactor.register(self)
 
     def __repr__(self) -> str:
@@ -112,7 +128,11 @@ class Listener(Source):
         try:
             if self._tcp:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return Stream(sock)
+            if self._tls is None:
+                return Stream(sock)
+            return TlsStream(
+                sock, self._tls, server_side=True, handshake_timeout=self._handshake_timeout
+            )
         except BaseException:
             sock.close()
             raise
@@ -165,12 +185,21 @@ class Listener(Source):
 
 
 def listen(
-    host: str | None, port: int, *, backlog: int = BACKLOG, reuse_port: bool = False
+    host: str | None,
+    port: int,
+    *,
+    backlog: int = BACKLOG,
+    tls: ssl.SSLContext | None = None,
+    reuse_port: bool = False,
+    handshake_timeout: float = HANDSHAKE_TIMEOUT,
 ) -> Listener:
     """Listen on a TCP port: numeric address or name, port 0 for one that the kernel chooses.
 
     `host=None` is every address of the machine.  A name is looked up on the spot, which blocks:
     listeners are made when a program starts.  Raises OSError if the address cannot be had.
+
+    With `tls`, the streams are `TlsStream`s.  Accepting does not wait for a handshake: each stream
+    makes its own, in the task that uses it, within `handshake_timeout` seconds.
     """
     check_port(port)
     family, _, _, _, address = socket.getaddrinfo(
@@ -183,7 +212,7 @@ def listen(
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(address)
         sock.listen(backlog)
-        return Listener(sock)
+        return Listener(sock, tls=tls, handshake_timeout=handshake_timeout)
     except BaseException:
         sock.close()
         raise
@@ -228,13 +257,15 @@ async def serve(listener: Acceptor[S], handler: Callable[[S], Awaitable[object]]
 
     Returns when the listener has been closed and the last handler has ended, which is how a server
     drains.  Cancelling it cancels the handlers.  What a handler raises is logged and ends that
-    connection alone.
+    connection alone.  On a TLS listener the handler gets streams whose handshake is made; one that
+    fails is one line in the log.
     """
 
     async def handle(stream: S) -> None:
         async with stream:
             try:
-                await handler(stream)
+                if await _let_in(stream):
+                    await handler(stream)
             except Exception:
                 log.exception("a connection's handler failed; the other connections go on")
 
@@ -254,3 +285,15 @@ async def serve(listener: Acceptor[S], handler: Callable[[S], Awaitable[object]]
                 await sleep(_PAUSE)
             else:
                 group.spawn(handle(stream))
+
+
+async def _let_in(stream: ByteStream) -> bool:
+    """Make the handshake, if there is one to be made; whether it went well."""
+    if isinstance(stream, TlsStream):
+        peer = stream.peer_address
+        try:
+            await stream.handshake()
+        except HandshakeError as error:
+            log.warning("refused a connection from %s: %s", peer, error)
+            return False
+    return True

@@ -34,9 +34,9 @@ from .task import current_executor
 #: Bytes, or anything that shows itself as bytes.
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-_BUSY_READING = "another task is reading this stream; one reader at a time"
-_NO_BYTES = "cannot receive no bytes: that would look like the end of the stream"
-_BUSY_WRITING = "another task is writing to this stream; one writer at a time"
+BUSY_READING = "another task is reading this stream; one reader at a time"
+NO_BYTES = "cannot receive no bytes: that would look like the end of the stream"
+BUSY_WRITING = "another task is writing to this stream; one writer at a time"
 
 
 def broken(error: OSError) -> BrokenError:
@@ -65,7 +65,21 @@ class Stream(Source):
         self._executor.reactor.register(self)
 
     def __repr__(self) -> str:
-        return f"<Stream fd={self._socket.fileno()}>"
+        return f"<{type(self).__name__} fd={self._socket.fileno()}>"
+
+    def detach(self) -> socket.socket:
+        """Give up the socket, open and non-blocking: the stream is closed, the connection is not.
+
+        Raises BusyError if a task waits on the stream, ClosedError if it is closed.
+        """
+        if self._recv is closed:
+            closed()
+        if self.reader is not None or self.writer is not None:
+            raise BusyError("a task waits on this stream; it cannot be taken away")
+        self._executor.reactor.deregister(self)
+        self._recv = self._send = closed
+        self.readable = True  # so that whoever uses it still finds out by trying
+        return self._socket
 
     @property
     def socket(self) -> socket.socket:
@@ -94,7 +108,7 @@ class Stream(Source):
         if executor.budget < 0:
             yield from give_way(executor)
         if self.reader is not None:
-            raise BusyError(_BUSY_READING)
+            raise BusyError(BUSY_READING)
         while True:
             if self.readable:
                 try:
@@ -110,11 +124,11 @@ class Stream(Source):
                     elif limit:
                         executor.budget -= 1
                     else:
-                        raise ValueError(_NO_BYTES)
+                        raise ValueError(NO_BYTES)
                     return data
             else:
                 if index(limit) < 1:  # which a float must not slip through, to wait first
-                    raise ValueError(_NO_BYTES)
+                    raise ValueError(NO_BYTES)
                 if self.interest != BOTH:
                     executor.reactor.watch(self, EVENT_READ)
                 self.reader = executor.current
@@ -127,12 +141,12 @@ class Stream(Source):
     def recv_into(self, buffer: bytearray | memoryview) -> Generator[None, None, int]:
         """Like `recv`, into memory of the caller's; how many bytes came, 0 at the end."""
         if not len(buffer):
-            raise ValueError(_NO_BYTES)
+            raise ValueError(NO_BYTES)
         executor = self._executor
         if executor.budget < 0:
             yield from give_way(executor)
         if self.reader is not None:
-            raise BusyError(_BUSY_READING)
+            raise BusyError(BUSY_READING)
         while True:
             if self._recv is closed:
                 closed()
@@ -156,7 +170,7 @@ class Stream(Source):
         if executor.budget < 0:
             yield from give_way(executor)
         if self.writer is not None:
-            raise BusyError(_BUSY_WRITING)
+            raise BusyError(BUSY_WRITING)
         try:
             sent = self._send(data)
         except BlockingIOError:
@@ -187,7 +201,7 @@ class Stream(Source):
         BusyError if another task is writing.
         """
         if self.writer is not None:
-            raise BusyError(_BUSY_WRITING)
+            raise BusyError(BUSY_WRITING)
         if self._recv is closed:
             closed()
         if self._send is closed:
