@@ -16,6 +16,7 @@ from runtime import ByteStream, Stream
 from runtime.testing import Link, RandomSizes, memory_stream_pair
 
 from .harness import PATIENCE, Runner, stream_pair, turns
+from .tls_harness import tls_pair
 from .trio_guest import Host, TrioStream, run_on_trio
 
 Pair = tuple[ByteStream, ByteStream]
@@ -66,8 +67,13 @@ async def clogged_unix() -> Pair:
     return pair
 
 
+async def tls() -> Pair:
+    return await tls_pair(family="unix")
+
+
 KINDS = [
     Kind("tcp", tcp),
+    Kind("tls", tls),
     Kind("unix", unix, clogged_unix),
     Kind("memory", memory, clogged_memory, on_sockets=False),
     Kind("memory_in_pieces", memory_in_pieces, on_sockets=False),
