@@ -239,7 +239,7 @@ class TlsStream(Stream):
         executor = self._executor
         if executor.budget < 0:
             yield from give_way(executor)
-        if self._writing():
+        if (self.writer is not None or self._stalled is not None) and self._writing():
             raise BusyError(BUSY_WRITING)
         if self._finished:
             closed()
