@@ -7,15 +7,16 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup compare test check bench bench-echo bench-runtime doctor clean
+.PHONY: help setup compare test check bench bench-echo bench-runtime bench-tls doctor clean
 
 help:
 	@echo "make compare   compare the engines at 10,000 connections (a few minutes); ARGS='--help' for options"
 	@echo "make test      lint, types and tests (a few minutes)"
 	@echo "make check     lint and types alone"
-	@echo "make bench     the next two, one after the other"
+	@echo "make bench     the next three, one after the other"
 	@echo "make bench-echo     CPU per echo and memory per connection, closed loop (needs redis-benchmark); ARGS"
 	@echo "make bench-runtime  a spawn, a turn, a timeout ... beside asyncio, uvloop and Trio; ARGS"
+	@echo "make bench-tls      the same two figures over TLS, beside uvloop and asyncio (needs redis-benchmark); ARGS"
 	@echo "make doctor    what this machine can hold: fds, ports, backlog, threads"
 	@echo "make setup     the virtual environment alone, in $(VENV)"
 	@echo "make clean     remove it, and every cache"
@@ -38,15 +39,19 @@ doctor: $(READY)
 	$(BIN)/python -m loadtest doctor $(ARGS)
 
 bench: $(READY)
-	$(if $(ARGS),$(error give ARGS to bench-echo or to bench-runtime: they have different ones))
+	$(if $(ARGS),$(error give ARGS to bench-echo, bench-runtime or bench-tls: each has its own))
 	$(BIN)/python -m loadtest bench
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.tls
 
 bench-echo: $(READY)
 	$(BIN)/python -m loadtest bench $(ARGS)
 
 bench-runtime: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-tls: $(READY)
+	$(BIN)/python -m benchmarks.tls $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -37,7 +37,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from .byte_stream import ByteStream
-from .errors import BusyError, ClosedError, closed
+from .errors import BrokenError, BusyError, ClosedError, closed
 from .executor import Executor
 from .groups import TaskGroup
 from .leaf import leaf
@@ -257,8 +257,9 @@ async def serve(listener: Acceptor[S], handler: Callable[[S], Awaitable[object]]
 
     Returns when the listener has been closed and the last handler has ended, which is how a server
     drains.  Cancelling it cancels the handlers.  What a handler raises is logged and ends that
-    connection alone.  On a TLS listener the handler gets streams whose handshake is made; one that
-    fails is one line in the log.
+    connection alone; a BrokenError, which is daily bread, is a line of level INFO.  On a TLS
+    listener the handler gets streams whose handshake is made; one that fails is one line in the
+    log.
     """
 
     async def handle(stream: S) -> None:
@@ -266,8 +267,11 @@ async def serve(listener: Acceptor[S], handler: Callable[[S], Awaitable[object]]
             try:
                 if await _let_in(stream):
                     await handler(stream)
-            except Exception:
-                log.exception("a connection's handler failed; the other connections go on")
+            except Exception as error:
+                if isinstance(error, BrokenError) and not isinstance(error, HandshakeError):
+                    log.info("a connection is gone: %s", error)
+                else:
+                    log.exception("a connection's handler failed; the other connections go on")
 
     said = -inf
     async with TaskGroup() as group:

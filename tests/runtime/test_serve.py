@@ -28,7 +28,7 @@ from runtime import (
 from runtime.listener import ACCEPT_FULL
 from runtime.testing import FaultyListener, VirtualClock
 
-from .harness import PATIENCE, Runner, dial, forever, receive, turns
+from .harness import PATIENCE, Runner, dial, forever, receive, reset, turns
 
 
 @pytest.mark.parametrize("code", sorted(ACCEPT_FULL), ids=lambda code: errno.errorcode[code])
@@ -84,6 +84,31 @@ def test_a_failing_handler_ends_its_connection_alone(run: Runner) -> None:
 
     assert run(main) == [b"one", b"", b"two"]
     assert "handler failed; the other connections go on (ValueError)" in run.expected_error()
+
+
+def test_a_connection_that_breaks_is_a_line_of_level_info(
+    run: Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "runtime")
+
+    async def handler(stream: Stream) -> None:
+        while await stream.recv(100):
+            pass
+
+    async def main() -> None:
+        async with listen("127.0.0.1", 0) as listener:
+            server = spawn(serve(listener, handler))
+            client = dial(listener)
+            client.sendall(b"!")
+            await turns(3)
+            reset(client)
+            listener.close()
+            await server
+
+    run(main)
+    (record,) = caplog.records
+    assert (record.levelname, record.exc_info) == ("INFO", None)
+    assert record.getMessage() == "a connection is gone: [Errno 104] Connection reset by peer"
 
 
 def test_a_handler_that_is_no_coroutine_function_is_reported_and_survived(run: Runner) -> None:
