@@ -47,9 +47,12 @@ class Watchdog:
         self._loop_thread = threading.get_ident()
         self._interval = threshold / (LOOKS - 1)
         self._closed = threading.Event()
+        # To start a thread is to wait for it, and that is no fault of the task's.
+        self._started = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._executor.at_exit.add(self.close)
         self._thread.start()
+        self._started.set()
 
     def close(self) -> None:
         """Stop looking."""
@@ -63,6 +66,7 @@ class Watchdog:
         executor = self._executor
         before: tuple[int, Task[Any] | None] = (-1, None)
         looks = 0
+        self._started.wait()
         while not self._closed.wait(self._interval):
             self._put_off_last_resort()
             step = (executor.turns, executor.current)

@@ -103,6 +103,24 @@ def test_debug_mode_has_it_on_and_the_end_of_the_run_ends_it(said: Said) -> None
     assert len(said.messages) == 1
 
 
+def test_its_own_start_is_not_a_blocked_loop(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a thread may take long to start, and the task waits for that."""
+    start = threading.Thread.start
+
+    def start_slowly(thread: threading.Thread) -> None:
+        start(thread)
+        said.event.wait(2 * THRESHOLD)
+
+    monkeypatch.setattr(threading.Thread, "start", start_slowly)
+
+    async def main() -> None:
+        with runtime.detect_blocking(THRESHOLD):
+            await runtime.yield_now()
+
+    runtime.run(main())
+    assert said.messages == []
+
+
 @pytest.mark.parametrize("threshold", [0, -1, float("nan")])
 def test_a_threshold_that_makes_no_sense_is_refused(threshold: float) -> None:
     async def main() -> None:
