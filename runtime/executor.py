@@ -137,6 +137,11 @@ class Executor:
         if self._asleep:
             self._pipe.notify()
 
+    def look_again(self) -> None:
+        """End a poll that may wait for somebody who is gone.  Any thread, as `call_soon`."""
+        if self._asleep:
+            self._pipe.notify()
+
     def run_while(self, alive: Callable[[], object]) -> None:
         """Turn the loop for as long as `alive()` is true."""
         while alive():

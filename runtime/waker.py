@@ -32,7 +32,10 @@ class Waker:
         task.executor.wakers[id(self)] = task
 
     def __del__(self) -> None:
-        del self._task.executor.wakers[id(self)]
+        executor = self._task.executor
+        del executor.wakers[id(self)]
+        if not executor.wakers:
+            executor.look_again()  # it may sleep because of this one
 
     def wake(self) -> None:
         """Have the task resumed in a turn of its loop."""

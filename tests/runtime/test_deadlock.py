@@ -1,6 +1,7 @@
 """A run that could never end says so, instead of hanging; and one that could is left alone."""
 
 import threading
+import time
 
 import pytest
 
@@ -95,6 +96,27 @@ def test_a_waker_that_a_thread_holds_is_waited_for(run: Runner) -> None:
         return value
 
     assert run(main) == "from a thread"
+
+
+def test_a_thread_that_lets_go_of_the_last_waker_while_the_loop_sleeps_is_noticed(
+    run: Runner,
+) -> None:
+    future = Patient()
+
+    def lets_go() -> None:
+        while future.waker is None:
+            time.sleep(0.001)
+        time.sleep(0.01)  # by now the loop is asleep, for as long as somebody might wake it
+        future.waker = None
+
+    async def main() -> None:
+        thread.start()
+        await future
+
+    thread = threading.Thread(target=lets_go)
+    with pytest.raises(runtime.Deadlock, match="task 'main' in "):
+        run(main)
+    thread.join(10)
 
 
 def test_a_sleep_without_end_is_asked_for_and_no_deadlock(run: Runner) -> None:
