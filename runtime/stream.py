@@ -119,7 +119,9 @@ class Stream(Source):
                     raise broken(error) from error
                 else:
                     if len(data) < limit:
-                        if not self.hangup:
+                        if self.hangup:
+                            executor.budget -= 1
+                        else:
                             self.readable = False
                     elif limit:
                         executor.budget -= 1

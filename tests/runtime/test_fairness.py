@@ -1,5 +1,7 @@
 """A stream that is always ready gives way, and giving way lets nobody in between its operations."""
 
+import socket
+
 import pytest
 
 import runtime
@@ -167,3 +169,47 @@ def test_an_operation_that_never_waits_gives_way_in_time(run: Runner, operation:
     runs = run(main)
     assert BUDGET // 2 <= max(runs) <= BUDGET + 2
     assert len(runs) <= 8  # and not after each operation
+
+
+async def operations_until_another_runs(stream: runtime.Stream) -> int:
+    """How many reads a task does, with something to read at each, before another has its turn."""
+    done = 0
+
+    async def read() -> None:
+        nonlocal done
+        while True:
+            await stream.recv(100)
+            done += 1
+
+    reader = spawn(read())
+    await turns(1)
+    reader.cancel()
+    return done
+
+
+def test_a_reader_of_short_pieces_behind_which_more_stands_gives_way_in_time(run: Runner) -> None:
+    """Descriptors that are passed along cut the reads short, so none of them is a full one."""
+
+    async def main() -> int:
+        left, right = stream_pair("unix")
+        async with left, right:
+            for _ in range(150):
+                socket.send_fds(right.socket, [b"x"], [0])
+            return await operations_until_another_runs(left)
+
+    assert 0 < run(main) <= BUDGET + 1
+
+
+def test_a_task_that_reads_the_end_again_and_again_gives_way_in_time(run: Runner) -> None:
+    async def main() -> int:
+        left, right = stream_pair("unix")
+        async with left:
+            right.close()
+            with CancelScope(deadline=runtime.now() + 5) as scope:
+                for _ in range(20 * BUDGET):
+                    if await left.recv(100) == b"":
+                        scope.cancel()  # by itself, and heard where it gives way
+            assert scope.cancelled_caught
+            return await operations_until_another_runs(left)
+
+    assert 0 < run(main) <= BUDGET + 1
