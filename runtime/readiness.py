@@ -63,6 +63,7 @@ def close_source(source: Source, executor: Executor, sock: socket.socket) -> Non
     for waiter in (source.reader, source.writer):
         if waiter is not None:
             waiter.wake()
+    source.reader = source.writer = None  # what is closed is busy no more
 
 
 def check_port(port: int) -> None:

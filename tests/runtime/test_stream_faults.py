@@ -1,6 +1,7 @@
 """What ends a stream other than its end: resets, closing it here, and using it wrongly."""
 
 import errno
+from collections.abc import Awaitable
 from typing import Any, cast
 
 import pytest
@@ -10,6 +11,7 @@ from runtime import (
     BusyError,
     ClosedError,
     Stream,
+    join_all,
     spawn,
     timeout,
 )
@@ -184,5 +186,37 @@ def test_what_is_not_bytes_is_refused(run: Runner, thing: object) -> None:
         async with left, right:
             with pytest.raises(TypeError):
                 await left.send_all(cast(bytes, thing))
+
+    run(main)
+
+
+@pytest.mark.parametrize("operation", ["recv", "recv_into", "send_all", "send_eof"])
+def test_what_is_closed_is_closed_even_before_those_who_waited_have_heard(
+    run: Runner, operation: str
+) -> None:
+    async def main() -> None:
+        left, right = stream_pair()
+        async with right:
+
+            async def is_let_go(waiting: Awaitable[object]) -> None:
+                with pytest.raises(ClosedError):
+                    await waiting
+
+            waiters = [
+                spawn(is_let_go(left.recv(10))),
+                spawn(is_let_go(left.send_all(bytes(16 << 20)))),
+            ]
+            await turns(3)
+            left.close()
+            with pytest.raises(ClosedError):
+                if operation == "recv":
+                    await left.recv(1)
+                elif operation == "recv_into":
+                    await left.recv_into(bytearray(1))
+                elif operation == "send_all":
+                    await left.send_all(b"x")
+                else:
+                    left.send_eof()
+            await join_all(*waiters)
 
     run(main)
