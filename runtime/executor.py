@@ -16,6 +16,7 @@ import selectors
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from contextvars import Context, copy_context
 from types import CodeType, CoroutineType
 from typing import Any, TypeVar, cast
@@ -87,8 +88,8 @@ class Executor:
         except BaseException:
             self.reactor.close()
             raise
-        #: What to undo when the run ends, if it was not undone before.
-        self.at_exit: set[Callable[[], object]] = set()
+        #: What to undo when the run ends, if it was not undone before: the last first.
+        self.at_exit: dict[Callable[[], object], None] = {}
         self._interrupt: BaseException | None = None
         # Cancelled tasks that went on waiting, and how often.
         self._stubborn: dict[Task[Any], int] = {}
@@ -311,10 +312,9 @@ class Executor:
             self.run_while(lambda: self.roots)
         finally:
             self._asleep = False
-            for close in tuple(self.at_exit):
-                close()
-            self._pipe.close()
-            self.reactor.close()
+            with ExitStack() as stack:  # each is closed, whatever becomes of the others
+                for close in (self.reactor.close, self._pipe.close, *self.at_exit):
+                    stack.callback(close)
 
 
 _OWN_CODE = frozenset(

@@ -32,7 +32,7 @@ class CtrlC:
             and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         ):
             signal.signal(signal.SIGINT, self._caught)
-            executor.at_exit.add(self._restore)
+            executor.at_exit[self._restore] = None
 
     def _caught(self, signum: int, frame: FrameType | None) -> None:
         if self._came or self._main.done:

@@ -80,4 +80,12 @@ def _let_signals_wake(executor: Executor) -> None:
     """A signal ends a poll, so that the wake-up of its handler is seen; only in the main thread."""
     if threading.current_thread() is threading.main_thread():
         before = signal.set_wakeup_fd(executor.wakeup_descriptor, warn_on_full_buffer=False)
-        executor.at_exit.add(partial(signal.set_wakeup_fd, before))
+        executor.at_exit[partial(_wake_again, before)] = None
+
+
+def _wake_again(descriptor: int) -> None:
+    """Have signals write where they wrote before the run, unless that was closed meanwhile."""
+    try:
+        signal.set_wakeup_fd(descriptor)
+    except (OSError, ValueError):
+        signal.set_wakeup_fd(-1)

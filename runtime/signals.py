@@ -35,7 +35,7 @@ class Signals:
         self._executor = current_executor()
         self._before: dict[int, Any] = {}
         self._open = True
-        self._executor.at_exit.add(self.close)
+        self._executor.at_exit[self.close] = None
         try:
             for signum in named:
                 self._before[signum] = signal.signal(signum, self._note)
@@ -60,7 +60,7 @@ class Signals:
             for signum, handler in self._before.items():
                 # None is a handler that Python does not know, and cannot put back.
                 signal.signal(signum, signal.SIG_DFL if handler is None else handler)
-            self._executor.at_exit.discard(self.close)
+            self._executor.at_exit.pop(self.close, None)
             if self._waiting is not None:
                 self._waiting.wake()
 

@@ -87,7 +87,7 @@ class Pool:
         self._idle: list[_Worker] = []
         self._alive = self._numbered = 0
         self._closed = False
-        executor.at_exit.add(self.close)
+        executor.at_exit[self.close] = None
 
     async def call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """Call `function(*args)` in one of the threads; `run_in_thread` says the rest."""
@@ -167,7 +167,7 @@ class Pool:
 
     def close(self) -> None:
         """End the threads that rest, and wait for that; those that are busy end by themselves."""
-        self._executor.at_exit.discard(self.close)
+        self._executor.at_exit.pop(self.close, None)
         _pools.pop((self._executor, self._name), None)
         with self._lock:
             self._closed = True

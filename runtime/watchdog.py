@@ -50,7 +50,7 @@ class Watchdog:
         # To start a thread is to wait for it, and that is no fault of the task's.
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
-        self._executor.at_exit.add(self.close)
+        self._executor.at_exit[self.close] = None
         self._thread.start()
         self._started.set()
 
@@ -60,7 +60,7 @@ class Watchdog:
         self._thread.join()
         if self._last_resort != inf:
             faulthandler.cancel_dump_traceback_later()
-        self._executor.at_exit.discard(self.close)
+        self._executor.at_exit.pop(self.close, None)
 
     def _watch(self) -> None:
         executor = self._executor

@@ -68,3 +68,15 @@ def test_a_number_that_is_no_port_is_refused_and_not_wrapped(run: Runner, port: 
             runtime.listen("127.0.0.1", port)
 
     run(main)
+
+
+def test_what_fails_at_the_end_of_a_run_keeps_nothing_else_open(run: Runner) -> None:
+    def fail() -> None:
+        raise ValueError("cannot be undone")
+
+    async def main() -> None:
+        runtime.task.current_executor().at_exit[fail] = None
+        await runtime.run_in_thread(int)
+
+    with pytest.raises(ValueError, match="cannot be undone"):
+        run(main)

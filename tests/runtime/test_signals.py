@@ -19,7 +19,7 @@ from .harness import PATIENCE, Runner, turns
 @pytest.fixture(autouse=True)
 def nothing_left_of_it() -> Iterator[None]:
     """The handlers and the wake-up descriptor are as they were before the test."""
-    numbers = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
+    numbers = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
     before = {number: signal.getsignal(number) for number in numbers}
     yield
     assert signal.set_wakeup_fd(-1) == -1
@@ -341,3 +341,29 @@ def test_a_signal_drains_a_server(run: Runner) -> None:
         return "drained"
 
     assert run(main) == "drained"
+
+
+def test_the_handlers_of_a_run_are_put_back_in_the_reverse_of_their_order(run: Runner) -> None:
+    """Signals that are never closed stand on the run's own Ctrl-C, which stands on Python's."""
+
+    async def main(kept: list[object]) -> None:
+        kept.append(signals(signal.SIGINT))
+
+    kept: list[object] = []
+    for _ in range(20):
+        run(main(kept))
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_wakeup_descriptor_that_was_closed_meanwhile_is_not_put_back(run: Runner) -> None:
+    async def main(*socks: socket.socket) -> str:
+        for sock in socks:
+            sock.close()
+        return "well"
+
+    pair = socket.socketpair()
+    for sock in pair:
+        sock.setblocking(False)
+    signal.set_wakeup_fd(pair[0].fileno())
+    assert run(main(*pair)) == "well"
+    assert signal.set_wakeup_fd(-1) == -1

@@ -1,7 +1,7 @@
 """What ends a stream other than its end: resets, closing it here, and using it wrongly."""
 
 import errno
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import pytest
@@ -190,9 +190,22 @@ def test_what_is_not_bytes_is_refused(run: Runner, thing: object) -> None:
     run(main)
 
 
-@pytest.mark.parametrize("operation", ["recv", "recv_into", "send_all", "send_eof"])
+async def send_eof(stream: Stream) -> None:
+    stream.send_eof()
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda stream: stream.recv(1),
+        lambda stream: stream.recv_into(bytearray(1)),
+        lambda stream: stream.send_all(b"x"),
+        send_eof,
+    ],
+    ids=["recv", "recv_into", "send_all", "send_eof"],
+)
 def test_what_is_closed_is_closed_even_before_those_who_waited_have_heard(
-    run: Runner, operation: str
+    run: Runner, operation: Callable[[Stream], Awaitable[object]]
 ) -> None:
     async def main() -> None:
         left, right = stream_pair()
@@ -209,14 +222,7 @@ def test_what_is_closed_is_closed_even_before_those_who_waited_have_heard(
             await turns(3)
             left.close()
             with pytest.raises(ClosedError):
-                if operation == "recv":
-                    await left.recv(1)
-                elif operation == "recv_into":
-                    await left.recv_into(bytearray(1))
-                elif operation == "send_all":
-                    await left.send_all(b"x")
-                else:
-                    left.send_eof()
+                await operation(left)
             await join_all(*waiters)
 
     run(main)
