@@ -24,6 +24,7 @@ from __future__ import annotations
 import select
 import selectors
 from collections.abc import Mapping
+from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE, SelectorKey
 from typing import Any
 
@@ -82,7 +83,8 @@ class EdgeEpollSelector(selectors.BaseSelector):
         """Forget a descriptor, before it is closed.  KeyError if it is not watched."""
         fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
         key = self._keys.pop(fd)
-        self._epoll.unregister(fd)
+        with suppress(OSError):  # it may be closed, and then epoll has forgotten it by itself
+            self._epoll.unregister(fd)
         return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:

@@ -263,15 +263,15 @@ async def serve(listener: Acceptor[S], handler: Callable[[S], Awaitable[object]]
     """
 
     async def handle(stream: S) -> None:
-        async with stream:
-            try:
+        try:
+            async with stream:
                 if await _let_in(stream):
                     await handler(stream)
-            except Exception as error:
-                if isinstance(error, BrokenError) and not isinstance(error, HandshakeError):
-                    log.info("a connection is gone: %s", error)
-                else:
-                    log.exception("a connection's handler failed; the other connections go on")
+        except Exception as error:  # the handler's, or that of a goodbye which the stream says
+            if isinstance(error, BrokenError) and not isinstance(error, HandshakeError):
+                log.info("a connection is gone: %s", error)
+            else:
+                log.exception("a connection's handler failed; the other connections go on")
 
     said = -inf
     async with TaskGroup() as group:

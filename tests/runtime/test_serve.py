@@ -15,8 +15,10 @@ import pytest
 import runtime
 from runtime import (
     CancelScope,
+    ClosedError,
     Stream,
     TaskCancelled,
+    TaskGroup,
     listen,
     move_on_after,
     now,
@@ -26,7 +28,7 @@ from runtime import (
     timeout,
 )
 from runtime.listener import ACCEPT_FULL
-from runtime.testing import FaultyListener, VirtualClock
+from runtime.testing import FaultyListener, MemoryStream, VirtualClock, memory_stream_pair
 
 from .harness import PATIENCE, Runner, dial, forever, receive, reset, turns
 
@@ -325,3 +327,62 @@ def test_serve_with_a_broken_listener_tells(run: Runner) -> None:
         error = error.exceptions[0]
     assert isinstance(error, OSError)
     assert error.errno == errno.EINVAL
+
+
+class NotClosing(MemoryStream):
+    """A stream whose goodbye fails, as one that has something to say at the end can."""
+
+    __slots__ = ()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+        raise OSError(errno.EIO, "the goodbye failed")
+
+
+class Accepting:
+    """A listener of those streams."""
+
+    def __init__(self, *streams: MemoryStream) -> None:
+        self._streams = list(streams)
+
+    async def accept(self) -> MemoryStream:
+        if not self._streams:
+            raise ClosedError("no more")
+        return self._streams.pop(0)
+
+
+def test_a_stream_that_cannot_be_closed_well_ends_its_connection_alone(run: Runner) -> None:
+    async def handler(stream: MemoryStream) -> None:
+        await stream.send_all(b"hello")
+
+    async def main() -> bytes:
+        left, right = memory_stream_pair()
+        bad, _ = memory_stream_pair()
+        bad.__class__ = NotClosing
+        async with right:
+            await serve(Accepting(bad, left), handler)
+            return await right.recv(100)
+
+    assert run(main) == b"hello"
+    assert "handler failed" in run.expected_error()
+
+
+def test_a_handler_that_closes_the_socket_itself_ends_its_connection_alone(run: Runner) -> None:
+    async def handler(stream: Stream) -> None:
+        if await stream.recv(1) == b"c":
+            stream.socket.close()
+        else:
+            await stream.send_all(b"served")
+
+    async def main() -> bytes:
+        async with listen("127.0.0.1", 0) as listener, TaskGroup() as group:
+            group.spawn(serve(listener, handler))
+            with dial(listener) as client, dial(listener) as next_client:
+                client.sendall(b"c")
+                await sleep(0.01)
+                next_client.sendall(b"x")
+                await sleep(0.01)
+                listener.close()
+                return next_client.recv(100)
+
+    assert run(main) == b"served"
