@@ -108,17 +108,20 @@ class Listener(Source):
     def accept_nowait(self) -> Stream | None:
         """The next connection if one is there, else None; never waits.
 
-        One that died in the backlog is passed over.  OSError with an errno of `ACCEPT_FULL` means
-        that there is no descriptor or memory for it now: it is still in the backlog.  Raises
-        ClosedError if the listener is closed.
+        One that died in the backlog is passed over; more of them in a row than a backlog holds are
+        the listener's own fault, and told.  OSError with an errno of `ACCEPT_FULL` means that there
+        is no descriptor or memory for it now: it is still in the backlog.  Raises ClosedError if
+        the listener is closed.
         """
+        dead = 0
         while True:
             try:
                 sock, _ = self._accept()
             except BlockingIOError:
                 return None
             except OSError as error:
-                if error.errno not in ACCEPT_NEXT:
+                dead += 1
+                if error.errno not in ACCEPT_NEXT or dead > BACKLOG:
                     raise
             else:
                 self._executor.budget -= 1

@@ -12,6 +12,7 @@ import runtime
 from runtime import (
     BusyError,
     ClosedError,
+    Listener,
     Stream,
     listen,
     listen_unix,
@@ -19,7 +20,7 @@ from runtime import (
     spawn,
     timeout,
 )
-from runtime.listener import ACCEPT_FULL, ACCEPT_NEXT
+from runtime.listener import ACCEPT_FULL, ACCEPT_NEXT, BACKLOG
 from runtime.testing import FaultyListener
 
 from .harness import PATIENCE, Runner, dial, receive, turns
@@ -282,3 +283,28 @@ def test_a_unix_listener_echoes_and_leaves_its_path_to_the_caller(
 
     assert run(main) == b"hello"
     assert path.exists()
+
+
+def test_an_accept_that_fails_for_ever_is_told_and_does_not_hang_the_loop(run: Runner) -> None:
+    """Such an errno may be no connection's fault: the socket is of another kind, or it is denied."""
+
+    async def main() -> None:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(("127.0.0.1", 0))
+        async with Listener(sock) as listener:
+            with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno is looked at below
+                await listener.accept()
+            assert caught.value.errno == errno.EOPNOTSUPP
+
+    run(main)
+
+
+def test_as_many_dead_connections_as_a_backlog_holds_are_passed_over(run: Runner) -> None:
+    async def main() -> bytes:
+        async with FaultyListener(*[errno.ECONNABORTED] * BACKLOG) as listener:
+            with dial(listener) as client:
+                client.sendall(b"alive")
+                async with await listener.accept() as stream:
+                    return await stream.recv(10)
+
+    assert run(main) == b"alive"

@@ -18,7 +18,7 @@ from runtime import (
     ClosedError,
     Stream,
     TaskCancelled,
-    TaskGroup,
+    connect,
     listen,
     move_on_after,
     now,
@@ -375,14 +375,16 @@ def test_a_handler_that_closes_the_socket_itself_ends_its_connection_alone(run: 
             await stream.send_all(b"served")
 
     async def main() -> bytes:
-        async with listen("127.0.0.1", 0) as listener, TaskGroup() as group:
-            group.spawn(serve(listener, handler))
-            with dial(listener) as client, dial(listener) as next_client:
-                client.sendall(b"c")
-                await sleep(0.01)
-                next_client.sendall(b"x")
-                await sleep(0.01)
-                listener.close()
-                return next_client.recv(100)
+        async with listen("127.0.0.1", 0) as listener:
+            server = spawn(serve(listener, handler))
+            async with await connect(*listener.address) as client:
+                await client.send_all(b"c")
+                assert await client.recv(100) == b""
+            async with await connect(*listener.address) as client:
+                await client.send_all(b"x")
+                got = await client.recv(100)
+            listener.close()
+            await server
+            return got
 
     assert run(main) == b"served"
