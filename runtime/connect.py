@@ -92,7 +92,7 @@ async def connect(
 
 
 async def _connect_tcp(host: str, port: int, timeout: float, local_address: str | None) -> Stream:
-    check_port(port)
+    port = check_port(port)
     targets: list[Target] = []
     failures: list[Failure] = []
     with CancelScope(deadline=now() + timeout):

@@ -42,8 +42,8 @@ async def getaddrinfo(
     >>> run(main())
     [('127.0.0.1', 7007)]
     """
-    if isinstance(port, int):
-        check_port(port)
+    if not isinstance(port, str | None):
+        port = check_port(port)
     try:
         return _look_up(host, port, family, type, proto, flags | _IN_DIGITS)
     except socket.gaierror:

@@ -204,7 +204,7 @@ def listen(
     With `tls`, the streams are `TlsStream`s.  Accepting does not wait for a handshake: each stream
     makes its own, in the task that uses it, within `handshake_timeout` seconds.
     """
-    check_port(port)
+    port = check_port(port)
     family, _, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]

@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Generator
+from operator import index
 from selectors import EVENT_READ, EVENT_WRITE
 
 from .executor import BUDGET, Executor
@@ -66,10 +67,16 @@ def close_source(source: Source, executor: Executor, sock: socket.socket) -> Non
     source.reader = source.writer = None  # what is closed is busy no more
 
 
-def check_port(port: int) -> None:
-    """ValueError for what is no port: getaddrinfo would take it modulo 65,536."""
-    if not 0 <= port <= 65535:
-        raise ValueError(f"{port} is no port; it must be from 0 to 65535")
+def check_port(port: int) -> int:
+    """The port as the plain int that getaddrinfo insists on, and no IntEnum.
+
+    ValueError for what is no port: getaddrinfo would take it modulo 65,536.  TypeError for what is
+    no integer: getaddrinfo would say OSError, as if the network were at fault.
+    """
+    plain = int(index(port))
+    if not 0 <= plain <= 65535:
+        raise ValueError(f"{plain} is no port; it must be from 0 to 65535")
+    return plain
 
 
 def check_path(path: str | bytes | os.PathLike[str]) -> str | bytes:

@@ -127,7 +127,12 @@ class UdpEndpoint(Source):
         # Without the zone of a link-local address, whose number is the fourth part of the address:
         # the socket module would look it up as if it were a name.
         host, *rest = address
-        host = host.partition("%")[0]
+        host, _, zone = host.partition("%")
+        if zone and len(rest) < 3:
+            raise ValueError(
+                f"the zone {zone!r} of {host!r} wants its number as the fourth part of the address; "
+                "getaddrinfo finds it"
+            )
         try:
             socket.inet_pton(self._family, host)
         except OSError:

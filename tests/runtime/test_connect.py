@@ -4,13 +4,23 @@ import errno
 import os
 import socket
 import threading
+from enum import IntEnum
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import runtime
-from runtime import TaskCancelled, connect, move_on_after, sleep, spawn, timeout
+from runtime import (
+    TaskCancelled,
+    connect,
+    getaddrinfo,
+    listen,
+    move_on_after,
+    sleep,
+    spawn,
+    timeout,
+)
 from runtime.testing.leaks import open_descriptors
 
 from .harness import PATIENCE, Runner, receive, turns
@@ -358,3 +368,25 @@ def test_a_connect_that_fails_leaves_the_loop_as_it_was(run: Runner) -> None:
         return len(selector.get_map())
 
     assert run(main) == 1  # the pipe
+
+
+class Port(IntEnum):
+    """Ports with names; getaddrinfo takes them for no integers."""
+
+    NOWHERE = 1
+
+
+def test_a_port_may_be_any_integer_and_nothing_else(run: Runner) -> None:
+    async def main() -> None:
+        for host in "127.0.0.1", "localhost":
+            with pytest.raises(ConnectionRefusedError):
+                await connect(host, Port.NOWHERE)
+            for port in "80", 80.0, None, b"80":
+                with pytest.raises(TypeError, match="integer"):
+                    await connect(host, cast(Any, port))
+        with pytest.raises(TypeError, match="integer"):
+            listen("127.0.0.1", cast(Any, 80.0))
+        with pytest.raises(TypeError, match="integer"):
+            await getaddrinfo("127.0.0.1", cast(Any, 80.0))
+
+    run(main)

@@ -286,7 +286,7 @@ def test_a_unix_listener_echoes_and_leaves_its_path_to_the_caller(
 
 
 def test_an_accept_that_fails_for_ever_is_told_and_does_not_hang_the_loop(run: Runner) -> None:
-    """Such an errno may be no connection's fault: the socket is of another kind, or it is denied."""
+    """Such an errno may be no connection's fault: of a socket of another kind, say."""
 
     async def main() -> None:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

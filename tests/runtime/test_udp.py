@@ -289,6 +289,18 @@ def test_an_address_with_a_zone_is_numeric(run: Runner) -> None:
     assert run(main) == b"x"
 
 
+def test_a_zone_whose_number_does_not_stand_beside_it_is_refused_and_not_forgotten(
+    run: Runner,
+) -> None:
+    async def main() -> None:
+        async with await udp_endpoint(("::1", 0)) as endpoint:
+            for address in ("fe80::1%lo", 9), ("fe80::1%lo", 9, 0):
+                with pytest.raises(ValueError, match="zone 'lo'"):
+                    await endpoint.send_to(b"x", address)
+
+    run(main)
+
+
 def test_sending_without_any_address_is_the_kernels_error(run: Runner) -> None:
     async def main() -> None:
         async with await udp_endpoint((HOST, 0)) as endpoint:
