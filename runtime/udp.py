@@ -130,8 +130,8 @@ class UdpEndpoint(Source):
         host, _, zone = host.partition("%")
         if zone and len(rest) < 3:
             raise ValueError(
-                f"the zone {zone!r} of {host!r} wants its number as the fourth part of the address; "
-                "getaddrinfo finds it"
+                f"the zone {zone!r} of {host!r} wants its number as the fourth part of the "
+                "address; getaddrinfo finds it"
             )
         try:
             socket.inet_pton(self._family, host)

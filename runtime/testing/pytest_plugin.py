@@ -32,6 +32,7 @@ from functools import partial
 from typing import Any, NoReturn, cast
 
 import pytest
+from _pytest.unittest import TestCaseFunction
 
 from ..clock import Clock
 from ..run import run
@@ -106,6 +107,8 @@ def runtime_errors(request: pytest.FixtureRequest) -> list[logging.LogRecord]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if isinstance(item, pytest.Function) and _is_ours(item):
+        if isinstance(item, TestCaseFunction) and item.get_closest_marker("runtime") is not None:
+            pytest.fail("unittest runs the tests of a TestCase: use a plain class", pytrace=False)
         wanted = _option(item, "virtual_clock", False)
         if wanted and "virtual_clock" not in item.fixturenames:
             item.fixturenames.append("virtual_clock")
@@ -203,9 +206,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 async def _main(item: pytest.Function, left: list[str]) -> None:
     """The fixtures, the test inside them, and a look at the tasks that they leave."""
+    passed = False
     async with AsyncExitStack() as stack:
         values = {name: await _value(it, stack) for name, it in item.funcargs.items()}
         await item.obj(**{name: values[name] for name in item._fixtureinfo.argnames})
+        passed = True
+    if not passed:  # nor has it raised: an exit on the stack has taken that in
+        pytest.fail("the test did not come to its end: a fixture took in what it raised", False)
     me, executor = current_task(), current_executor()
     for _ in range(_TURNS):
         tasks = [task for task in executor.tasks() if task is not me]

@@ -420,3 +420,63 @@ async def test_it():
 def test_the_runtime_does_not_import_pytest() -> None:
     code = "import sys, runtime, runtime.testing; sys.exit('pytest' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_fixture_that_takes_in_what_a_test_raises_lets_no_test_pass(
+    pytester: pytest.Pytester,
+) -> None:
+    out = outcomes(
+        pytester,
+        """
+from contextlib import suppress
+
+@pytest.fixture
+async def lenient():
+    with suppress(ValueError):
+        yield
+
+@pytest.fixture
+async def bounded(virtual_clock):
+    with runtime.move_on_after(1):
+        yield
+
+@pytest.mark.runtime
+async def test_that_fails(lenient):
+    raise ValueError("it went wrong")
+
+@pytest.mark.runtime
+async def test_that_takes_too_long(bounded):
+    await runtime.sleep(2)
+
+@pytest.mark.runtime
+async def test_in_time(lenient, bounded):
+    pass
+""",
+        failed=2,
+        passed=1,
+    )
+    assert out.count("did not come to its end: a fixture took in what it raised") == 2
+
+
+def test_a_marked_test_of_a_test_case_is_refused_because_it_would_never_run(
+    pytester: pytest.Pytester,
+) -> None:
+    out = outcomes(
+        pytester,
+        """
+import unittest
+
+@pytest.mark.runtime
+class Test(unittest.TestCase):
+    async def test_it(self):
+        raise AssertionError
+
+    def test_beside_it(self):
+        pass
+""",
+        "-W",
+        "ignore",
+        errors=1,
+        passed=1,
+    )
+    assert "use a plain class" in out
