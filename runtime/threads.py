@@ -112,7 +112,7 @@ class Pool:
         worker = _Worker(self, f"runtime-{self._name}-{self._numbered}", call)
         try:
             worker.start()
-        except RuntimeError:  # the system has no more threads; those that are there must do
+        except (RuntimeError, MemoryError):  # no more threads; those that are there must do
             with self._lock:
                 self._alive -= 1
                 if not self._hand_over(call, 1):

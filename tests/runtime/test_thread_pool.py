@@ -314,6 +314,23 @@ def test_without_any_thread_a_call_says_so(run: Runner, monkeypatch: pytest.Monk
     assert run(main) == "runtime-thread-2"
 
 
+def test_a_thread_that_there_was_no_memory_for_takes_no_place(
+    run: Runner, one_thread: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(self: threading.Thread) -> None:
+        raise MemoryError
+
+    async def main() -> str:
+        with monkeypatch.context() as patch:
+            patch.setattr(threads._Worker, "start", no_memory)
+            with pytest.raises(MemoryError):
+                await run_in_thread(name)
+        with timeout(5):
+            return await run_in_thread(name)
+
+    assert run(main) == "runtime-thread-2"
+
+
 def test_without_another_thread_a_call_waits_for_those_that_are_there(
     run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
