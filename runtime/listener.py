@@ -27,6 +27,7 @@ from errno import (
     ENOBUFS,
     ENOMEM,
     ENOPROTOOPT,
+    ENOSPC,
     EOPNOTSUPP,
     EPERM,
     EPROTO,
@@ -59,8 +60,9 @@ ACCEPT_NEXT = frozenset(
     {ECONNABORTED, EHOSTDOWN, EHOSTUNREACH, EINTR, ENETDOWN, ENETUNREACH}
     | {ENOPROTOOPT, EOPNOTSUPP, EPERM, EPROTO, ETIMEDOUT}
 )
-#: No room for one more connection; it stays in the backlog until there is.
-ACCEPT_FULL = frozenset((EMFILE, ENFILE, ENOBUFS, ENOMEM))
+#: No room for one more connection; it stays in the backlog until there is.  (ENOSPC is epoll's
+#: limit of watches: then that one connection is lost, and the next ones wait.)
+ACCEPT_FULL = frozenset((EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC))
 
 #: Connections that the kernel completes and holds until they are accepted.
 BACKLOG = 4096
@@ -102,7 +104,12 @@ class Listener(Source):
 
     @property
     def address(self) -> Any:
-        """Where it listens, as the kernel says: with the port that it chose for port 0."""
+        """Where it listens, as the kernel says: with the port that it chose for port 0.
+
+        Raises ClosedError if it is closed.
+        """
+        if self._accept is closed:
+            closed()
         return self._socket.getsockname()
 
     def accept_nowait(self) -> Stream | None:
@@ -198,15 +205,16 @@ def listen(
 ) -> Listener:
     """Listen on a TCP port: numeric address or name, port 0 for one that the kernel chooses.
 
-    `host=None` is every address of the machine.  A name is looked up on the spot, which blocks:
-    listeners are made when a program starts.  Raises OSError if the address cannot be had.
+    `host=None` is every IPv4 address of the machine, "::" every address.  A name is looked up on
+    the spot, which blocks: listeners are made when a program starts.  Raises OSError if the address
+    cannot be had.
 
     With `tls`, the streams are `TlsStream`s.  Accepting does not wait for a handshake: each stream
     makes its own, in the task that uses it, within `handshake_timeout` seconds.
     """
     port = check_port(port)
     family, _, _, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -124,9 +124,10 @@ class Reactor:
     def _set_interest(self, source: Source, interest: int) -> None:
         if interest == source.interest:
             return
+        before, source.interest = source.interest, 0  # a change that fails leaves none
         if not interest:
             self.selector.unregister(source.fd)
-        elif not source.interest:
+        elif not before:
             self.selector.register(source.fd, interest, source)
         else:
             self.selector.modify(source.fd, interest, source)

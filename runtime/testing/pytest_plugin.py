@@ -17,9 +17,10 @@ taken from the fixture `runtime_errors`; `@pytest.mark.runtime(leaks=False)` doe
 **Async fixtures** of function scope work, with or without `yield`, for the tests that run here.
 They are entered in the test's own task, one inside the other, and left in the reverse order before
 the run ends: so a fixture may yield from inside a task group or a timeout, which then stands around
-the test.  An async fixture gets sync ones; a sync fixture cannot get an async one, because it is
-set up before the loop runs, and is told so.  A wider scope than "function" would have to outlive
-the run, and is refused.
+the test.  What is behind the `yield` runs also if the test fails; if such a scope is cancelled, the
+`yield` raises Cancelled.  An async fixture gets sync ones; a sync fixture cannot get an async one,
+because it is set up before the loop runs, and is told so.  A wider scope than "function" would have
+to outlive the run, and is refused.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Generator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
+from types import TracebackType
 from typing import Any, NoReturn, cast
 
 import pytest
 from _pytest.unittest import TestCaseFunction
 
+from ..cancel import Cancelled
 from ..clock import Clock
 from ..run import run
 from ..sleep import yield_now
@@ -168,10 +171,26 @@ class _AsyncFixture:
             kwargs = {name: await _value(it, stack) for name, it in self._kwargs.items()}
             if inspect.isasyncgenfunction(self._function):
                 manager = asynccontextmanager(self._function)(**kwargs)
-                self._value = await stack.enter_async_context(manager)
+                self._value = await manager.__aenter__()
+                stack.push_async_exit(partial(_leave, manager))
             else:
                 self._value = await self._function(**kwargs)
         return self._value
+
+
+async def _leave(
+    manager: AbstractAsyncContextManager[Any],
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    traceback: TracebackType | None,
+) -> bool | None:
+    """Go on behind a fixture's `yield`, whatever became of the test, as pytest's own fixtures do.
+
+    Only `Cancelled` is raised there: it may belong to a scope that the fixture yields from.
+    """
+    if isinstance(error, Cancelled):
+        return await manager.__aexit__(kind, error, traceback)
+    return await manager.__aexit__(None, None, None)
 
 
 async def _value(of_fixture: Any, stack: AsyncExitStack) -> Any:

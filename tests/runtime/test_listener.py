@@ -308,3 +308,21 @@ def test_as_many_dead_connections_as_a_backlog_holds_are_passed_over(run: Runner
                     return await stream.recv(10)
 
     assert run(main) == b"alive"
+
+
+def test_the_address_of_a_closed_listener_is_a_closed_error(run: Runner) -> None:
+    async def main() -> None:
+        listener = listen("127.0.0.1", 0)
+        listener.close()
+        with pytest.raises(ClosedError):
+            _ = listener.address
+
+    run(main)
+
+
+def test_no_host_is_every_ipv4_address(run: Runner) -> None:
+    async def main() -> str:
+        async with listen(None, 0) as listener:
+            return str(listener.address[0])
+
+    assert run(main) == "0.0.0.0"

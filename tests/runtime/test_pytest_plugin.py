@@ -455,7 +455,51 @@ async def test_in_time(lenient, bounded):
         failed=2,
         passed=1,
     )
-    assert out.count("did not come to its end: a fixture took in what it raised") == 2
+    assert "ValueError: it went wrong" in out
+    assert out.count("did not come to its end: a fixture took in what it raised") == 1
+
+
+def test_cleanup_behind_a_bare_yield_runs_though_the_test_fails(pytester: pytest.Pytester) -> None:
+    out = outcomes(
+        pytester,
+        """
+cleaned = []
+
+@pytest.fixture
+async def tidy():
+    yield
+    await runtime.sleep(0)
+    cleaned.append("tidy")
+
+@pytest.mark.runtime
+async def test_that_fails(tidy):
+    raise ValueError("it went wrong")
+
+def test_the_cleanup_ran():
+    assert cleaned == ["tidy"]
+""",
+        failed=1,
+        passed=1,
+    )
+    assert "ValueError: it went wrong" in out
+
+
+def test_a_timeout_that_a_fixture_yields_from_fails_the_test(pytester: pytest.Pytester) -> None:
+    out = outcomes(
+        pytester,
+        """
+@pytest.fixture
+async def bounded(virtual_clock):
+    with runtime.timeout(1):
+        yield
+
+@pytest.mark.runtime
+async def test_that_takes_too_long(bounded):
+    await runtime.sleep(2)
+""",
+        failed=1,
+    )
+    assert "TimeoutError: not done within 1 seconds" in out
 
 
 def test_a_marked_test_of_a_test_case_is_refused_because_it_would_never_run(

@@ -1,9 +1,11 @@
 """The reactor on every selector: the right task is woken, and nothing spins."""
 
+import errno
 import selectors
 import socket
 from collections.abc import Iterator
 from selectors import EVENT_READ, EVENT_WRITE
+from typing import Any
 
 import pytest
 
@@ -297,3 +299,22 @@ def test_a_listening_socket_nobody_accepts_from_does_not_spin(run: Runner) -> No
 
     run(main)
     assert run.polls < 12
+
+
+def test_a_change_of_interest_that_fails_leaves_nothing_to_undo() -> None:
+    """The selectors of the standard library have forgotten the descriptor by then."""
+
+    class Failing(selectors.PollSelector):
+        def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+            self.unregister(fileobj)
+            raise OSError(errno.ENOMEM, "no memory")
+
+    reactor = Reactor(Failing())
+    one, other = socket.socketpair()
+    with one, other:
+        source = Source(one.fileno())
+        reactor.register(source)
+        with pytest.raises(OSError, match="no memory"):
+            reactor.watch(source, selectors.EVENT_WRITE)
+        reactor.deregister(source)
+    reactor.close()
