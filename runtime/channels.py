@@ -173,6 +173,7 @@ class Sender(Generic[T]):
                 raise
         finally:
             self._waiting -= 1
+            del waiter, task  # as in `Waiters.wait`
         return True
 
     def send_nowait(self, value: T) -> None:
@@ -282,6 +283,7 @@ class Receiver(Generic[T]):
             raise
         finally:
             self._waiting -= 1
+            del waiter  # as in `Waiters.wait`
         if not self._open:
             shared.break_promise()
             return False

@@ -186,6 +186,7 @@ class Executor:
         """Resume each task that is ready now, once; the hot loop."""
         ready, now, blank = self._ready, self.time, self.blank
         popleft = ready.popleft
+        task: Task[Any] | None = None
         self.resumed += len(ready)
         for _ in range(len(ready)):
             task = popleft()
@@ -212,7 +213,9 @@ class Executor:
                 # The task has set a context variable: this is its own context from now on.
                 task.context = blank
                 blank = self.blank = Context()
-        self.current = None
+        # From Python 3.12 on, the frames of an exception refer to this one long after it is over:
+        # with the task that raised it in here, that would be a cycle.
+        task = self.current = None
 
     def _finish(self, task: Task[Any], value: Any, error: BaseException | None) -> None:
         if error is not None:
@@ -264,18 +267,20 @@ class Executor:
 
     def _reject(self, task: Task[Any], yielded: object) -> None:
         """The task awaited something that only another library's loop understands: tell it so."""
-        while yielded is not None:
-            fault = TypeError(
-                f"task {task.name!r} awaited {yielded!r}, which this runtime does not know: "
-                "is it from asyncio or another async library?"
-            )
-            try:
-                yielded = task.throw(fault)
-            except StopIteration as stop:
-                return self._finish(task, stop.value, None)
-            except BaseException as error:
-                return self._finish(task, None, error)
-        return None
+        try:
+            while yielded is not None:
+                yielded = task.throw(
+                    TypeError(
+                        f"task {task.name!r} awaited {yielded!r}, which this runtime does not "
+                        "know: is it from asyncio or another async library?"
+                    )
+                )
+        except StopIteration as stop:
+            self._finish(task, stop.value, None)
+        except BaseException as error:
+            self._finish(task, None, error)
+        finally:
+            del task  # or the frame is a cycle, as in `_run_ready`
 
     def tasks(self) -> Iterator[Task[Any]]:
         """Every task that is not done."""

@@ -102,14 +102,14 @@ class TaskGroup:
                 self._errors.append(error)
         cancelled = await self._children_ended() or isinstance(error, Cancelled)
         self._executor = None
-        task = self.cancel_scope.leave()
+        cancelled_outside = self.cancel_scope.leave().cancelled
         if self._errors:
             errors, self._errors = self._errors, []
             try:
                 raise BaseExceptionGroup("tasks in the group failed", errors)
             finally:
                 del errors, error  # a frame that its own exception refers to is a cycle
-        if cancelled and not task.cancelled:
+        if cancelled and not cancelled_outside:
             self.cancel_scope.cancelled_caught = True
             return True
         if cancelled and error is None:

@@ -32,14 +32,14 @@ class CancelScope(Scope):
     ...     return scope.cancelled_caught
     """
 
-    __slots__ = ("_deadline", "_open", "_timer", "cancelled_caught")
+    __slots__ = ("_deadline", "_entered", "_timer", "cancelled_caught")
 
     def __init__(self, *, deadline: float = inf, shield: bool = False) -> None:
         if isnan(deadline):
             raise ValueError("a deadline cannot be NaN")
         super().__init__(shield=shield)
         self._deadline = deadline
-        self._open = False
+        self._entered = False
         self._timer: Timer | None = None
         #: Whether the block ended early because it was cancelled.
         self.cancelled_caught = False
@@ -58,7 +58,7 @@ class CancelScope(Scope):
         if isnan(deadline):
             raise ValueError("a deadline cannot be NaN")
         self._deadline = deadline
-        if self._open and (self._timer is None or deadline < self._timer):
+        if self.owner is not None and (self._timer is None or deadline < self._timer):
             self._set_timer()
 
     def _set_timer(self) -> None:
@@ -81,10 +81,10 @@ class CancelScope(Scope):
 
     def __enter__(self) -> Self:
         task = current_task()
-        if self.owner is not None:
+        if self._entered:
             raise RuntimeError("this scope was entered already; make one for each block")
         self.owner = task
-        self._open = True
+        self._entered = True
         if task.scope is not None:
             task.scope.adopt(self)
         task.scope = self
@@ -112,7 +112,8 @@ class CancelScope(Scope):
         task = self.owner
         if not isinstance(task, Task) or task.scope is not self or task is not current_task():
             raise RuntimeError("scopes are left in the reverse of the order they were entered")
-        self._open = False
+        # A task that fails refers to the frames it failed in, and those to the scopes in them.
+        self.owner = None
         if self._timer is not None:
             task.executor.timers.cancel(self._timer)
             self._timer = None

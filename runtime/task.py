@@ -203,7 +203,10 @@ class Task(Generic[T]):
             # Not started: a throw would end it before its first line, and whatever
             # it was handed (a stream, say) would have no owner.
             return context.run(coro.send, None)
-        return context.run(coro.throw, error)
+        try:
+            return context.run(coro.throw, error)
+        finally:
+            del self, error  # or the frame is a cycle, as in `Executor._run_ready`
 
     def finish(self, value: Any, error: BaseException | None) -> None:
         """Record the result and wake whoever awaits it."""
@@ -272,9 +275,11 @@ class Task(Generic[T]):
             try:
                 while not self.done:
                     yield
-            finally:
+            except BaseException:
                 if self._joiners is not None:
                     self._joiners.remove(me)
+                del self, me  # what is raised may end up in a task's error, with this frame
+                raise
         value, error, name = self._value, self._error, self.name
         del self, me
         if error is None:

@@ -56,6 +56,8 @@ class Waiters(OrderedDict[Waiter, None]):
             if not self.left(waiter):
                 pass_on()
             raise
+        finally:
+            del waiter  # a task that fails by this may refer to the frame, which is a cycle
 
     def left(self, waiter: Waiter) -> bool:
         """Give up; whether that was in time.  If not, it was served before."""

@@ -21,8 +21,10 @@ from runtime import (
     Stream,
     TaskCancelled,
     TaskGroup,
+    current_task,
     join_all,
     move_on_after,
+    race,
     run_in_thread,
     sleep,
     spawn,
@@ -357,6 +359,151 @@ async def oneshots() -> None:
     await failed_with(runtime.EndOfChannel, ends[1])
 
 
+async def cleanup_that_fails() -> None:
+    async def worker() -> None:
+        current_task().cancel()
+        try:
+            await forever()
+        finally:
+            raise ValueError("in cleanup")
+
+    await failed_with(ValueError, worker())
+
+
+async def failed_by_a_timeout() -> None:
+    ends: tuple[runtime.Sender[int], runtime.Receiver[int]] = runtime.channel(0)
+    sender, receiver = ends
+    condition, (left, right) = runtime.Condition(), stream_pair("unix")
+    answer = runtime.oneshot()  # type: ignore[var-annotated]
+
+    async def wait_for_condition() -> None:
+        async with condition:
+            await condition.wait()
+
+    async def worker(wait: Callable[[], Awaitable[object]]) -> None:
+        with timeout(1) as scope:
+            assert not scope.cancel_called
+            await wait()
+
+    for wait in [
+        forever,
+        Event().wait,
+        Semaphore(0).acquire,
+        wait_for_condition,
+        lambda: sleep(10),
+        lambda: spawn(sleep(2)),
+        lambda: receiver.receive(),
+        lambda: join_all(forever(), Event().wait()),
+        lambda: race(forever(), Event().wait()),
+        lambda: answer[1],
+    ]:
+        await failed_with(TimeoutError, worker(wait))
+    receiver.close()
+    receiver = runtime.Receiver(sender._shared)
+    await failed_with(TimeoutError, worker(lambda: sender.send(1)))
+    async with left, right:
+        await failed_with(TimeoutError, worker(lambda: left.recv(1)))
+
+
+async def failed_in_a_scope() -> None:
+    async def worker() -> None:
+        with CancelScope() as scope:
+            scope.deadline = 3
+            await fail()
+
+    await failed_with(ValueError, worker())
+
+
+async def failed_by_a_group() -> None:
+    async def worker(in_the_body: bool) -> None:
+        async with TaskGroup() as group:
+            group.spawn(forever())
+            await (fail() if in_the_body else group.spawn(fail()))
+
+    await failed_with(ExceptionGroup, worker(True))
+    await failed_with(ExceptionGroup, worker(False))
+
+
+async def failed_by_several() -> None:
+    await failed_with(ValueError, join_all(fail(), forever()))
+    await failed_with(ValueError, race(fail(), forever()))
+
+
+async def failed_by_a_thread() -> None:
+    await failed_with(ValueError, run_in_thread(int, "one"))
+
+
+async def failed_to_connect() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    await failed_with(ConnectionRefusedError, runtime.connect("127.0.0.1", port))
+    await failed_with(ConnectionRefusedError, runtime.connect("localhost", port))
+    await failed_with(ConnectionRefusedError, runtime.connect("localhost", port, timeout=inf))
+
+
+async def failed_on_a_stream() -> None:
+    left, right = stream_pair("unix")
+
+    async def close() -> None:
+        await turns(3)
+        left.close()
+
+    right.close()
+    await failed_with(runtime.BrokenError, left.send_all(b"x"))
+    left.close()
+    left, right = stream_pair("unix")
+    spawn(close())
+    await failed_with(runtime.ClosedError, left.recv(10))
+    right.close()
+
+
+async def failed_on_a_listener() -> None:
+    listener = runtime.listen("127.0.0.1", 0)
+
+    async def close() -> None:
+        await turns(3)
+        listener.close()
+
+    spawn(close())
+    await failed_with(runtime.ClosedError, listener.accept())
+
+
+async def failed_on_a_condition() -> None:
+    condition = runtime.Condition()
+
+    async def worker() -> None:
+        async with condition:
+            await condition.wait_for(lambda: 1 / 0)
+
+    await failed_with(ZeroDivisionError, worker())
+
+
+class Rubbish:
+    def __await__(self):  # type: ignore[no-untyped-def]
+        yield "rubbish"
+
+
+async def rubbish_awaited() -> None:
+    async def worker() -> None:
+        await Rubbish()
+
+    await failed_with(TypeError, worker())
+
+
+async def raced() -> None:
+    await race(sleep(1), forever())
+    with move_on_after(1):
+        await race(forever(), forever())
+
+
+async def moved_deadline() -> None:
+    with move_on_after(1) as scope:
+        scope.deadline += 1
+        scope.deadline -= 0.5
+        await forever()
+
+
 SCENARIOS: list[Callable[[], Awaitable[None]]] = [
     finished,
     failed,
@@ -387,6 +534,19 @@ SCENARIOS: list[Callable[[], Awaitable[None]]] = [
     closed_channel,
     end_of_channel,
     oneshots,
+    cleanup_that_fails,
+    failed_by_a_timeout,
+    failed_in_a_scope,
+    failed_by_a_group,
+    failed_by_several,
+    failed_by_a_thread,
+    failed_to_connect,
+    failed_on_a_stream,
+    failed_on_a_listener,
+    failed_on_a_condition,
+    rubbish_awaited,
+    raced,
+    moved_deadline,
 ]
 
 
