@@ -119,6 +119,9 @@ class Timers:
         while heap and heap[0].target is None:
             heapq.heappop(heap)
             self._empty -= 1
+        if heap and not run:
+            # The next one may be equal to one on the heap, and must not be the run's then.
+            self._sweep()
         return min(run[0] if run else inf, heap[0] if heap else inf)
 
     def expire(self, now: float) -> None:

@@ -39,6 +39,7 @@ def entries(timers: Timers) -> int:
 
 
 DEADLINES = st.one_of(
+    st.integers(0, 4).map(float),
     st.integers(0, 20).map(float),
     st.floats(allow_nan=False),
     st.sampled_from([inf, -inf, 0.0, -0.0]),
@@ -212,6 +213,18 @@ def test_equal_deadlines_fire_in_order_though_a_later_one_was_set_in_between() -
     timers.cancel(later)
     set_timer(timers, 5.0, 2, woken)
     timers.expire(5.0)
+    assert woken == [0, 1, 2]
+
+
+def test_equal_deadlines_fire_in_order_though_the_one_that_put_them_on_the_heap_is_gone() -> None:
+    timers, woken = Timers(), list[int]()
+    later = set_timer(timers, 7.0, 9, woken)
+    set_timer(timers, 5.0, 0, woken)
+    set_timer(timers, 6.0, 1, woken)
+    timers.cancel(later)
+    assert timers.next_deadline() == 5.0
+    set_timer(timers, 6.0, 2, woken)
+    timers.expire(6.0)
     assert woken == [0, 1, 2]
 
 
