@@ -53,9 +53,9 @@ class Future(ABC, Generic[T]):
         """Make progress without blocking."""
 
     def __await__(self) -> Generator[None, None, T]:
-        task = current_task()
-        wakers, suspects = task.executor.wakers, task.executor.suspects
         while True:
+            task = current_task()
+            executor = task.executor
             # A waker for each poll, so that one which the future drops is gone, and known to be.
             waker = Waker(task)
             key = id(waker)
@@ -67,6 +67,12 @@ class Future(ABC, Generic[T]):
                 raise TypeError(
                     f"{type(self).__name__}.poll returned {state!r}; return PENDING or Ready(value)"
                 )
-            if key not in wakers and not task.queued:
-                suspects[task] = type(self).__qualname__
-            yield
+            lost = key not in executor.wakers and not task.queued
+            if lost:
+                executor.suspects[task] = type(self).__qualname__
+            try:
+                yield
+            finally:
+                if lost:  # not quite, for somebody woke it
+                    executor.suspects.pop(task, None)
+                del task  # it may fail by what is raised here, and then this frame is a cycle

@@ -370,6 +370,14 @@ async def cleanup_that_fails() -> None:
     await failed_with(ValueError, worker())
 
 
+class Never(runtime.Future[None]):
+    waker: runtime.Waker | None = None
+
+    def poll(self, waker: runtime.Waker) -> runtime.Pending:
+        self.waker = waker
+        return runtime.PENDING
+
+
 async def failed_by_a_timeout() -> None:
     ends: tuple[runtime.Sender[int], runtime.Receiver[int]] = runtime.channel(0)
     sender, receiver = ends
@@ -396,6 +404,7 @@ async def failed_by_a_timeout() -> None:
         lambda: join_all(forever(), Event().wait()),
         lambda: race(forever(), Event().wait()),
         lambda: answer[1],
+        Never,
     ]:
         await failed_with(TimeoutError, worker(wait))
     receiver.close()

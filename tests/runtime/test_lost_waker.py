@@ -6,7 +6,20 @@ from collections.abc import Callable, Generator
 import pytest
 
 import runtime
-from runtime import PENDING, Future, Pending, Ready, Waker, current_waker, sleep, spawn
+from runtime import (
+    PENDING,
+    CancelScope,
+    Event,
+    Future,
+    Pending,
+    Ready,
+    Waker,
+    current_waker,
+    sleep,
+    spawn,
+    yield_now,
+)
+from runtime.task import current_executor
 from runtime.testing import VirtualClock
 
 from .harness import Runner
@@ -158,6 +171,63 @@ def test_a_task_that_keeps_a_waker_of_its_own_is_no_suspect(
         await sleep(1)
         task.cancel()
         wakers.clear()
+
+    run(main, clock=VirtualClock())
+    assert warnings.messages == []
+
+
+def test_a_waker_that_is_forgotten_after_another_task_was_reported_is_reported_too(
+    run: Runner, warnings: pytest.LogCaptureFixture
+) -> None:
+    class ForgetsTheSecond(Future[None]):
+        waker: Waker | None = None
+        polls = 0
+
+        def poll(self, waker: Waker) -> Ready[None] | Pending:
+            self.polls += 1
+            self.waker = waker if self.polls == 1 else None
+            return PENDING
+
+    async def wait_for(future: Future[None]) -> None:
+        await future
+
+    async def main() -> None:
+        future = ForgetsTheSecond()
+        tasks = [spawn(wait_for(each)) for each in (future, Forgetful())]
+        await sleep(1)
+        assert future.waker is not None
+        future.waker.wake()
+        await sleep(1)
+        for task in tasks:
+            task.cancel()
+
+    run(main, clock=VirtualClock())
+    assert [message.split(": ")[1].split()[0] for message in warnings.messages] == [
+        "Forgetful.poll",
+        f"{ForgetsTheSecond.__qualname__}.poll",
+    ]
+
+
+def test_a_task_that_does_not_wait_for_the_future_any_more_is_no_suspect(
+    run: Runner, warnings: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        tidied_up = Event()
+
+        async def worker() -> None:
+            try:
+                await Forgetful()
+            finally:
+                with CancelScope(shield=True):
+                    await tidied_up.wait()
+
+        task = spawn(worker())
+        await yield_now()
+        assert list(current_executor().suspects) == [task]
+        task.cancel()  # the loop has not been idle since
+        await sleep(1)
+        assert not current_executor().suspects
+        tidied_up.set()
 
     run(main, clock=VirtualClock())
     assert warnings.messages == []
