@@ -119,16 +119,18 @@ class TaskGroup:
     async def _children_ended(self) -> bool:
         """Wait for every child, come what may; whether that wait was cancelled."""
         self._body = current_task()
+        cancelled = False
         try:
             while self.cancel_scope.members:
-                await park()
-        except Cancelled:
-            # The children are inside the same scope, so they have heard of it; nothing may
-            # outlive the block, so they are waited for all the same.
-            with CancelScope(shield=True):
-                while self.cancel_scope.members:
-                    await park()
-            return True
+                # The children are inside the same scope, so they hear of it, too; nothing may
+                # outlive the block, so they are waited for all the same.  Behind a new shield each
+                # time: an impatient shutdown lets Cancelled in through those that are there.
+                try:
+                    with CancelScope(shield=cancelled):
+                        while self.cancel_scope.members:
+                            await park()
+                except Cancelled:
+                    cancelled = True
         finally:
             self._body = None
-        return False
+        return cancelled

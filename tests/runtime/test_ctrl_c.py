@@ -5,13 +5,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 import runtime
-from runtime import Cancelled, CancelScope, sleep, spawn, yield_now
+from runtime import Cancelled, CancelScope, current_task, sleep, spawn, yield_now
+from runtime.task import current_executor
 
-from .harness import PATIENCE, Runner, forever
+from .harness import PATIENCE, Runner, forever, turns
 
 
 def ctrl_c() -> None:
@@ -100,6 +102,57 @@ def test_the_second_one_ends_a_cleanup_that_takes_too_long(run: Runner) -> None:
                     await sleep(PATIENCE)
                 finally:
                     thread.join()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main)
+
+
+def test_the_second_one_leaves_no_child_behind_whose_group_is_being_left(run: Runner) -> None:
+    """A group that waits for its children does so behind a shield, and that is no cleanup."""
+    cleaned: list[str] = []
+
+    async def child() -> None:
+        try:
+            await forever()
+        finally:
+            with CancelScope(shield=True):
+                try:
+                    await forever()
+                finally:
+                    try:
+                        await yield_now()
+                    finally:
+                        cleaned.append(f"child, inside {current_task().name}")
+
+    async def parent() -> None:
+        try:
+            async with runtime.TaskGroup() as group:
+                group.spawn(child(), name="child")
+                await forever()
+        finally:
+            cleaned.append("parent")
+
+    async def main() -> None:
+        handle = spawn(parent())
+        await turns(2)
+        handle.cancel()
+        await turns(2)
+        ctrl_c()
+        ctrl_c()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main)
+    assert cleaned == ["child, inside child", "parent"]
+
+
+def test_an_order_that_comes_while_the_run_is_taken_apart_leaves_no_descriptor(run: Runner) -> None:
+    """The fixture looks for those, and for threads."""
+
+    async def main() -> None:
+        for _ in range(3):
+            current_executor().at_exit.add(partial(signal.raise_signal, signal.SIGINT))
+        with runtime.signals(signal.SIGUSR1):
+            await runtime.run_in_thread(int)
 
     with pytest.raises(KeyboardInterrupt):
         run(main)
