@@ -297,10 +297,12 @@ class Executor:
     def shut_down(self) -> None:
         """Cancel every task, let each clean up, and release what the loop holds."""
         self._shutting_down = True
+        # Ctrl-C can have torn the loop away between any two lines, so what it knows of the queue,
+        # of the tasks that were just over and of whom a context belongs to is worked out anew.
+        if self.current is not None and self.blank:
+            self.current.context = self.blank
         self.current = None
         self.blank = Context()
-        # Ctrl-C can have torn the loop away between any two lines, so what it knows of the queue
-        # and of the tasks that were just over is worked out anew.
         self._ready.clear()
         try:
             for task in tuple(self.tasks()):

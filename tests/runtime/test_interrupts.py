@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextvars import Context, ContextVar
 from types import FrameType
 from typing import Any
 
@@ -93,6 +94,8 @@ def test_an_interrupt_in_the_loop_itself_ends_the_run_and_cleans_up(
     assert set(cleaned) <= {"main", "worker"}
 
 
+variable: ContextVar[str] = ContextVar("variable")
+
 LOOP = {
     Executor.run_while.__code__,
     Executor._poll.__code__,
@@ -125,9 +128,11 @@ def test_an_interrupt_between_any_two_lines_of_the_loop_ends_the_run(run: Runner
 
     async def worker() -> None:
         begun.append("worker")
+        token = variable.set("worker's own")
         try:
             await sleep(1e6)
         finally:
+            variable.reset(token)  # ValueError if the task has lost its context
             cleaned.append("worker")
 
     async def main() -> None:
@@ -148,7 +153,7 @@ def test_an_interrupt_between_any_two_lines_of_the_loop_ends_the_run(run: Runner
             cleaned.clear()
             sys.settrace(interrupt_at_line(number))
             with pytest.raises(KeyboardInterrupt):
-                run(main, clock=VirtualClock())
+                Context().run(run, main, clock=VirtualClock())
             sys.settrace(before)
             assert sorted(cleaned) == sorted(begun), number
             interrupted += 1
