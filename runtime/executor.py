@@ -25,7 +25,7 @@ from .cancel import Cancelled, Scope
 from .clock import Clock
 from .reactor import Reactor
 from .stuck import deadlock, report_lost_wakers, waits_in
-from .task import JoinHandle, Task, as_coroutine, discard, running
+from .task import JoinHandle, Task, as_coroutine, discard, report_failure, running
 from .timers import Timers, timer
 from .wakeup import WakeupPipe
 
@@ -237,12 +237,7 @@ class Executor:
         elif isinstance(error, (KeyboardInterrupt, SystemExit)):
             self._interrupt = error
         elif not task.awaited and task is not self.main:
-            log.error(
-                "task %r, spawned at %s, failed and nobody awaits it",
-                task.name,
-                task.spawned_at,
-                exc_info=error,
-            )
+            report_failure(task, error)
 
     def _cancel_again(self, task: Task[Any]) -> None:
         """A task that is cancelled waits all the same; it will be told again.

@@ -15,6 +15,7 @@ The fact that shaped the class: there are a million of them.  An attribute is ei
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Awaitable, Generator, Sequence
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from .executor import Executor
 
 T = TypeVar("T")
+
+log = logging.getLogger("runtime")
 
 
 class TaskCancelled(Exception):
@@ -220,9 +223,10 @@ class Task(Generic[T]):
                 scope.parent.disown(scope)
             scope = scope.parent
         if self._joiners is not None:
-            joiners, self._joiners = self._joiners, None
-            for joiner in joiners:
+            for joiner in self._joiners:
                 joiner.wake()
+            if error is None or scope is not None:
+                self._joiners = None  # else they stay until one of them has heard of the failure
         if scope is not None:
             scope.dismiss(self, error)
 
@@ -276,10 +280,10 @@ class Task(Generic[T]):
                 while not self.done:
                     yield
             except BaseException:
-                if self._joiners is not None:
-                    self._joiners.remove(me)
+                self._let_go(me)
                 del self, me  # what is raised may end up in a task's error, with this frame
                 raise
+        self._joiners = None
         value, error, name = self._value, self._error, self.name
         del self, me
         if error is None:
@@ -288,6 +292,28 @@ class Task(Generic[T]):
             _raise(error, name)
         finally:
             del error
+
+    def _let_go(self, joiner: Task[Any]) -> None:
+        """`joiner` waits no more; a failure that it alone was told of, this turn, is logged."""
+        if self._joiners is not None:
+            self._joiners.remove(joiner)
+            error = self.error
+            if error is not None and not self._joiners and not isinstance(error, _TOLD_ELSEWHERE):
+                report_failure(self, error)
+
+
+#: What ends a task and is either no failure, or ends the run.
+_TOLD_ELSEWHERE = (Cancelled, KeyboardInterrupt, SystemExit)
+
+
+def report_failure(task: Task[Any], error: BaseException) -> None:
+    """Log what a task raised, because nobody is there to have it raised."""
+    log.error(
+        "task %r, spawned at %s, failed and nobody awaits it",
+        task.name,
+        task.spawned_at,
+        exc_info=error,
+    )
 
 
 def _raise(error: BaseException, name: str) -> NoReturn:

@@ -10,10 +10,20 @@ from typing import Any, cast
 import pytest
 
 import runtime
-from runtime import Task, TaskCancelled, current_task, park, sleep, spawn, yield_now
+from runtime import (
+    JoinHandle,
+    Task,
+    TaskCancelled,
+    TaskGroup,
+    current_task,
+    park,
+    sleep,
+    spawn,
+    yield_now,
+)
 from runtime.testing import VirtualClock
 
-from .harness import Runner, forever, turns
+from .harness import Runner, fail_after, forever, turns
 
 
 async def give(value: Any) -> Any:
@@ -419,3 +429,55 @@ def test_a_base_exception_that_is_not_special_stays_in_its_task(run: Runner) -> 
         return "alive"
 
     assert run(main) == "alive"
+
+
+@pytest.mark.parametrize("joiners", [1, 2])
+def test_a_failure_whose_only_joiners_are_cancelled_in_the_same_turn_is_logged(
+    run: Runner, joiners: int
+) -> None:
+    async def join(task: JoinHandle[None]) -> None:
+        await task
+
+    async def main() -> None:
+        failing = spawn(fail_after(1, ValueError("heard")), name="failing")
+        waiting = [spawn(join(failing)) for _ in range(joiners)]
+        await yield_now()
+        await sleep(1)  # set after the failing one's, so it has failed, and they have not run since
+        assert failing.done
+        for task in waiting:
+            task.cancel()
+        await turns(2)
+
+    run(main, clock=VirtualClock())
+    assert "task 'failing'" in run.expected_error()
+
+
+def test_a_failure_that_one_joiner_hears_of_is_not_logged_for_the_other(run: Runner) -> None:
+    async def join(task: JoinHandle[None]) -> str:
+        try:
+            await task
+        except ValueError as error:
+            return str(error)
+        return "no failure"
+
+    async def main() -> str:
+        failing = spawn(fail_after(1, ValueError("heard")))
+        cancelled, hears, cancelled_too = (spawn(join(failing)) for _ in range(3))
+        await yield_now()
+        await sleep(1)
+        assert failing.done
+        cancelled.cancel()
+        cancelled_too.cancel()
+        return await hears
+
+    assert run(main, clock=VirtualClock()) == "heard"
+
+
+def test_a_failure_that_a_group_hears_of_is_not_logged_for_a_joiner(run: Runner) -> None:
+    async def main() -> None:
+        async with TaskGroup() as group:
+            failing = group.spawn(fail_after(1, ValueError()))
+            await failing
+
+    with pytest.raises(ExceptionGroup):
+        run(main, clock=VirtualClock())
