@@ -220,11 +220,21 @@ class Executor:
     def _finish(self, task: Task[Any], value: Any, error: BaseException | None) -> None:
         if error is not None:
             self._failed(task, error)
+        if task.scope is not task.home:
+            self._take_over(task)
         self.roots.discard(task)
         if self._stubborn:
             self._stubborn.pop(task, None)
         self.finished += 1
         task.finish(value, error)
+
+    def _take_over(self, task: Task[Any]) -> None:
+        """A task ended inside of blocks, torn out by an interrupt: keep hold of their tasks."""
+        scope = task.scope
+        while scope is not None and scope is not task.home:
+            scope.owner = None
+            self.roots.update(cast("set[Task[Any]]", scope.members or ()))
+            scope = scope.parent
 
     def _failed(self, task: Task[Any], error: BaseException) -> None:
         """A task ended by an exception: see to it that somebody hears of it."""

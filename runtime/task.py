@@ -217,7 +217,8 @@ class Task(Generic[T]):
         self.cancelled = False
         self._value = value
         self._error = error
-        scope, self.scope, self.home = self.home, None, None
+        self.scope = None
+        scope = self.home
         while scope is not None and scope.owner is self:  # those that cancel() put inside
             if scope.parent is not None:
                 scope.parent.disown(scope)
@@ -229,6 +230,9 @@ class Task(Generic[T]):
                 self._joiners = None  # else they stay until one of them has heard of the failure
         if scope is not None:
             scope.dismiss(self, error)
+        self.home = (
+            None  # last: this can be interrupted between any two lines, and is then repeated
+        )
 
     @property
     def awaited(self) -> bool:

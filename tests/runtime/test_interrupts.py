@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextvars import Context, ContextVar
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import pytest
@@ -11,11 +11,16 @@ import pytest
 import runtime
 from runtime import (
     CancelScope,
+    Task,
+    TaskGroup,
+    park,
     sleep,
     spawn,
     yield_now,
 )
+from runtime.cancel import Scope
 from runtime.executor import Executor
+from runtime.groups import _GroupScope
 from runtime.testing import VirtualClock
 
 from .harness import Runner, forever, turns
@@ -103,14 +108,28 @@ LOOP = {
     Executor._finish.__code__,
 }
 
+FINISH = {
+    Executor._finish.__code__,
+    Task.finish.__code__,
+    Scope.dismiss.__code__,
+    _GroupScope.dismiss.__code__,
+    TaskGroup.child_done.__code__,
+}
 
-def interrupt_at_line(number: int) -> Callable[..., Any]:
+LEAVE = {
+    TaskGroup._children_ended.__code__,
+    CancelScope.__enter__.__code__,
+    park.__code__,
+}
+
+
+def interrupt_at_line(number: int, where: set[CodeType] = LOOP) -> Callable[..., Any]:
     """A trace function that raises at the n-th line that the loop executes."""
     lines = 0
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal lines
-        if frame.f_code not in LOOP:
+        if frame.f_code not in where:
             return None
         if event == "line":
             lines += 1
@@ -160,6 +179,53 @@ def test_an_interrupt_between_any_two_lines_of_the_loop_ends_the_run(run: Runner
     finally:
         sys.settrace(before)
     assert interrupted == 119
+
+
+@pytest.mark.parametrize("where", [FINISH, LEAVE], ids=["a task ends", "the block is left"])
+def test_an_interrupt_of_a_group_at_any_line_leaves_no_task_behind(
+    run: Runner, where: set[CodeType]
+) -> None:
+    begun: list[str] = []
+    cleaned: list[str] = []
+
+    async def child(name: str, seconds: float) -> None:
+        begun.append(name)
+        try:
+            await sleep(seconds)
+        finally:
+            cleaned.append(name)
+
+    async def parent() -> None:
+        begun.append("parent")
+        try:
+            async with TaskGroup() as group:
+                group.spawn(child("short", 0))
+                group.spawn(child("long", 1))
+        finally:
+            cleaned.append("parent")
+
+    async def main() -> None:
+        await spawn(parent())
+
+    before = sys.gettrace()
+    number = 0
+    try:
+        while True:
+            number += 1
+            begun.clear()
+            cleaned.clear()
+            sys.settrace(interrupt_at_line(number, where))
+            try:
+                run(main, clock=VirtualClock())
+            except KeyboardInterrupt:
+                assert sorted(cleaned) == sorted(begun), number
+            else:
+                break
+            finally:
+                sys.settrace(before)
+    finally:
+        sys.settrace(before)
+    assert number > 10
 
 
 def test_interrupts_one_after_another_leave_no_descriptor(run: Runner) -> None:
