@@ -167,8 +167,8 @@ class Task(Generic[T]):
         For the thread of the loop alone; `Waker.wake` is for all.
         """
         if not self.queued:
+            self._ready.append(self)  # first: rather twice than never, if Ctrl-C comes in between
             self.queued = True
-            self._ready.append(self)
 
     def cancel(self) -> None:
         """Raise `Cancelled` where the task waits, and at every later wait, until it ends.
@@ -230,9 +230,7 @@ class Task(Generic[T]):
                 self._joiners = None  # else they stay until one of them has heard of the failure
         if scope is not None:
             scope.dismiss(self, error)
-        self.home = (
-            None  # last: this can be interrupted between any two lines, and is then repeated
-        )
+        self.home = None  # last: if Ctrl-C comes in between, all this is done again
 
     @property
     def awaited(self) -> bool:

@@ -124,7 +124,7 @@ LEAVE = {
 
 
 def interrupt_at_line(number: int, where: set[CodeType] = LOOP) -> Callable[..., Any]:
-    """A trace function that raises at the n-th line that the loop executes."""
+    """A trace function that raises at the n-th line that these functions execute."""
     lines = 0
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
