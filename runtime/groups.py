@@ -8,6 +8,7 @@ and every failure is in the ExceptionGroup when the block is left.
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from contextlib import nullcontext
 from types import CodeType, TracebackType
 from typing import Any, Self, TypeVar
 
@@ -126,7 +127,7 @@ class TaskGroup:
                 # outlive the block, so they are waited for all the same.  Behind a new shield each
                 # time: an impatient shutdown lets Cancelled in through those that are there.
                 try:
-                    with CancelScope(shield=cancelled):
+                    with CancelScope(shield=True) if cancelled else nullcontext():
                         while self.cancel_scope.members:
                             await park()
                 except Cancelled:
