@@ -150,7 +150,7 @@ def test_an_order_that_comes_while_the_run_is_taken_apart_leaves_no_descriptor(r
 
     async def main() -> None:
         for _ in range(3):
-            current_executor().at_exit.add(partial(signal.raise_signal, signal.SIGINT))
+            current_executor().at_exit[partial(signal.raise_signal, signal.SIGINT)] = None
         with runtime.signals(signal.SIGUSR1):
             await runtime.run_in_thread(int)
 
