@@ -24,7 +24,7 @@ from typing import Any, TypeVar, cast
 from .cancel import Cancelled, Scope
 from .clock import Clock
 from .reactor import Reactor
-from .stuck import deadlock, report_lost_wakers, waits_in
+from .stuck import deadlock, report_lost_wakers, report_stubborn
 from .task import JoinHandle, Task, as_coroutine, discard, report_failure, running
 from .timers import Timers, timer
 from .wakeup import WakeupPipe
@@ -261,14 +261,7 @@ class Executor:
             return
         self.timers.add(timer(self.time + ASK_EVERY, task))
         if times % STUBBORN == 0:
-            log.warning(
-                "task %r, spawned at %s, is cancelled and has gone on waiting %d times, now in %s; "
-                "whoever catches Cancelled must let it go on",
-                task.name,
-                task.spawned_at,
-                times,
-                waits_in(task),
-            )
+            report_stubborn(task, times)
 
     def _reject(self, task: Task[Any], yielded: object) -> None:
         """The task awaited something that only another library's loop understands: tell it so."""

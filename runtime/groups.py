@@ -7,6 +7,7 @@ and every failure is in the ExceptionGroup when the block is left.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable
 from contextlib import nullcontext
 from types import CodeType, TracebackType
@@ -18,6 +19,8 @@ from .scopes import CancelScope
 from .task import Task, current_task, discard, park, running
 
 T = TypeVar("T")
+
+log = logging.getLogger("runtime")
 
 
 class _GroupScope(CancelScope):
@@ -48,7 +51,8 @@ class TaskGroup:
     """A block that tasks are started in, and that is not left before all of them have ended.
 
     The first one that fails cancels the rest and the block; then an ExceptionGroup of all the
-    failures is raised.  A child that was cancelled by its handle is no failure.
+    failures is raised.  A child that was cancelled by its handle is no failure, and what ends the
+    program (KeyboardInterrupt, SystemExit) is raised as it is.
     """
 
     __slots__ = ("_body", "_errors", "_executor", "cancel_scope")
@@ -97,9 +101,11 @@ class TaskGroup:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
+        # What ends the program is raised as it is: in a group, `sys.exit(3)` would not be heard.
+        ends_all = isinstance(error, (KeyboardInterrupt, SystemExit))
         if error is not None:
             self.cancel_scope.cancel()
-            if not isinstance(error, Cancelled):
+            if not (ends_all or isinstance(error, Cancelled)):
                 self._errors.append(error)
         cancelled = await self._children_ended() or isinstance(error, Cancelled)
         self._executor = None
@@ -107,6 +113,9 @@ class TaskGroup:
         if self._errors:
             errors, self._errors = self._errors, []
             try:
+                if ends_all:
+                    _log(errors)
+                    return False
                 raise BaseExceptionGroup("tasks in the group failed", errors)
             finally:
                 del errors, error  # a frame that its own exception refers to is a cycle
@@ -135,3 +144,8 @@ class TaskGroup:
         finally:
             self._body = None
         return cancelled
+
+
+def _log(errors: list[BaseException]) -> None:
+    for error in errors:
+        log.error("a task in a group failed, and the program is ending", exc_info=error)

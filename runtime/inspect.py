@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TextIO
 
@@ -42,20 +42,25 @@ def dump_tasks_on(signum: int, file: TextIO | None = None) -> Iterator[None]:
     """
 
     def handler(number: int, frame: FrameType | None) -> None:
-        out = sys.stderr if file is None else file
-        try:
-            # Not `out.write`: the signal may have interrupted just that, and it cannot be nested.
-            descriptor = out.fileno()
-        except (OSError, AttributeError):
-            out.write(_dump())
-        else:
-            _write_all(descriptor, _dump().encode(errors="backslashreplace"))
+        # An exception here would be raised in whatever line the signal came upon.
+        with suppress(OSError, ValueError):  # a file that is closed, or full
+            _dump_from_a_signal(sys.stderr if file is None else file)
 
     before = signal.signal(signum, handler)
     try:
         yield
     finally:
         signal.signal(signum, before)
+
+
+def _dump_from_a_signal(out: TextIO) -> None:
+    try:
+        # Not `out.write`: the signal may have interrupted just that, and it cannot be nested.
+        descriptor = out.fileno()
+    except (OSError, AttributeError):
+        out.write(_dump())
+    else:
+        _write_all(descriptor, _dump().encode(errors="backslashreplace"))
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -15,8 +15,10 @@ All this is looked at when the loop has nothing else to do, so it may take its t
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from .cancel import Scope
 from .stack import waiting_place
 from .task import Task
 
@@ -67,8 +69,29 @@ def _can_be_woken(executor: Executor, task: Task[Any]) -> bool:
     return (
         task in executor.wakers.values()
         or executor.timers.aim_at(task)
+        or any(executor.timers.aim_at(scope) for scope in _scopes_around(task))
         or executor.reactor.aims_at(task)
         or any(task in other.joiners for other in executor.tasks())
+    )
+
+
+def _scopes_around(task: Task[Any]) -> Iterator[Scope]:
+    """The blocks that a task is in; a deadline of any of them wakes it."""
+    scope = task.scope
+    while scope is not None:
+        yield scope
+        scope = scope.parent
+
+
+def report_stubborn(task: Task[Any], times: int) -> None:
+    """Name a task that is cancelled and goes on waiting."""
+    log.warning(
+        "task %r, spawned at %s, is cancelled and has gone on waiting %d times, now in %s; "
+        "whoever catches Cancelled must let it go on",
+        task.name,
+        task.spawned_at,
+        times,
+        waits_in(task),
     )
 
 

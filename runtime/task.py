@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Awaitable, Generator, Sequence
 from contextvars import Context
 from inspect import CORO_CREATED, getcoroutinestate, isawaitable
-from types import CodeType, CoroutineType
+from types import CodeType, CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
 from weakref import ref
 
@@ -215,7 +215,9 @@ class Task(Generic[T]):
         """Record the result and wake whoever awaits it."""
         self.coro = _SPENT
         self.cancelled = False
-        self._value = value
+        # In place of a value: where it was raised.  Each time that the exception is raised anew for
+        # somebody who awaits it, it gets the frames of that on top of these, and no others.
+        self._value = value if error is None else error.__traceback__
         self._error = error
         self.scope = None
         scope = self.home
@@ -257,11 +259,11 @@ class Task(Generic[T]):
         if error is None:
             return cast(T, value)
         try:
-            _raise(error, name)
+            _raise(error, value, name)
         finally:
             # The frames of an exception refer to what stands in them; a task or the exception
             # itself among that would be a cycle, which only the collector frees.
-            del error
+            del error, value
 
     @property
     def error(self) -> BaseException | None:
@@ -291,9 +293,9 @@ class Task(Generic[T]):
         if error is None:
             return cast(T, value)
         try:
-            _raise(error, name)
+            _raise(error, value, name)
         finally:
-            del error
+            del error, value
 
     def _let_go(self, joiner: Task[Any]) -> None:
         """`joiner` waits no more; a failure that it alone was told of, this turn, is logged."""
@@ -318,13 +320,13 @@ def report_failure(task: Task[Any], error: BaseException) -> None:
     )
 
 
-def _raise(error: BaseException, name: str) -> NoReturn:
+def _raise(error: BaseException, traceback: TracebackType | None, name: str) -> NoReturn:
     try:
         if isinstance(error, Cancelled):
             raise TaskCancelled(f"task {name!r} was cancelled") from error
-        raise error
+        raise error.with_traceback(traceback)
     finally:
-        del error
+        del error, traceback
 
 
 #: What `spawn` returns.

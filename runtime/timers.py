@@ -161,7 +161,7 @@ class Timers:
         equal.sort(key=lambda timer: timer.number, reverse=True)
         self._run.extendleft(equal)
 
-    def aim_at(self, target: Wakeable) -> bool:
+    def aim_at(self, target: object) -> bool:
         """Whether any timer wakes `target`.  Looks at all of them."""
         return any(timer.target is target for timer in self._run) or any(
             timer.target is target for timer in self._heap

@@ -168,3 +168,18 @@ def test_another_thread_sees_what_a_hung_loop_is_doing() -> None:
 
 def test_without_a_runtime_there_is_nothing_to_show() -> None:
     assert dumped() == ""
+
+
+def test_a_dump_that_cannot_be_written_harms_nobody(tmp_path: Path) -> None:
+    async def main() -> str:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return "unharmed"
+
+    closed = open(tmp_path / "dump", "w")  # noqa: SIM115 - it is closed on purpose
+    closed.close()
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as broken:
+        for out in closed, broken:
+            with runtime.dump_tasks_on(signal.SIGUSR1, out):
+                assert runtime.run(main()) == "unharmed"

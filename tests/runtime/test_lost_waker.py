@@ -231,3 +231,15 @@ def test_a_task_that_does_not_wait_for_the_future_any_more_is_no_suspect(
 
     run(main, clock=VirtualClock())
     assert warnings.messages == []
+
+
+def test_a_task_that_a_deadline_will_end_does_not_wait_for_ever(
+    run: Runner, warnings: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> float:
+        with runtime.move_on_after(5):
+            await Forgetful()
+        return runtime.now()
+
+    assert run(main, clock=VirtualClock()) == 5
+    assert warnings.messages == []

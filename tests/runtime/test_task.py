@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import traceback
 from collections.abc import Awaitable, Generator
 from types import coroutine
 from typing import Any, cast
@@ -481,3 +482,21 @@ def test_a_failure_that_a_group_hears_of_is_not_logged_for_a_joiner(run: Runner)
 
     with pytest.raises(ExceptionGroup):
         run(main, clock=VirtualClock())
+
+
+def test_a_failure_that_is_awaited_again_and_again_keeps_a_short_traceback(run: Runner) -> None:
+    async def fails() -> None:
+        raise ValueError("once")
+
+    async def main() -> list[int]:
+        task = spawn(fails())
+        depths = []
+        for _ in range(3):
+            try:
+                await task
+            except ValueError as error:
+                depths.append(len(traceback.extract_tb(error.__traceback__)))
+        return depths
+
+    first, second, third = run(main)
+    assert first == second == third

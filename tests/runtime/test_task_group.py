@@ -406,3 +406,23 @@ def test_awaiting_a_failed_child_in_the_body_reports_it_in_the_group(run: Runner
     with pytest.raises(ExceptionGroup) as caught:
         run(main, clock=VirtualClock())
     assert {str(error) for error in caught.value.exceptions} == {"once"}
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_what_ends_the_program_is_raised_as_it_is(run: Runner, kind: type[BaseException]) -> None:
+    async def fails_too() -> None:
+        try:
+            await forever()
+        finally:
+            raise ValueError("in the cleanup")
+
+    async def main() -> None:
+        async with TaskGroup() as group:
+            group.spawn(fails_too())
+            await yield_now()
+            raise kind(3)
+
+    with pytest.raises(kind) as caught:
+        run(main)
+    assert caught.value.args == (3,)
+    assert "the program is ending (ValueError)" in run.expected_error()
