@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator
-from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from .cancel import Cancelled
+from .closing import Closing
 from .errors import BrokenChannel, ClosedError, EndOfChannel, WouldBlock
 from .leaf import leaf
 from .task import current_task
@@ -120,7 +120,7 @@ class _Shared(Generic[T]):
         return value
 
 
-class Sender(Generic[T]):
+class Sender(Closing, Generic[T]):
     """The end that values go into.  Close it when done, or use it as `with sender:`.
 
     Several tasks may send through one sender, or each through a `clone`; the channel ends with the
@@ -213,19 +213,8 @@ class Sender(Generic[T]):
 
     __del__ = close
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class Receiver(Generic[T]):
+class Receiver(Closing, Generic[T]):
     """The end that values come out of.  Close it when done, or use it as `with receiver:`.
 
     Each value goes to one receiver, the one that has waited longest.  Several tasks may use one
@@ -340,17 +329,6 @@ class Receiver(Generic[T]):
             return await self.receive()
         except EndOfChannel:
             raise StopAsyncIteration from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _describe(shared: _Shared[T], is_open: bool) -> str:

@@ -34,10 +34,10 @@ from errno import (
     ETIMEDOUT,
 )
 from math import inf
-from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .byte_stream import ByteStream
+from .closing import AsyncClosing
 from .errors import BrokenError, BusyError, ClosedError, closed
 from .executor import Executor
 from .groups import TaskGroup
@@ -71,7 +71,7 @@ BACKLOG = 4096
 _PAUSE, _LOG_EVERY = 0.1, 1.0
 
 
-class Listener(Source):
+class Listener(AsyncClosing, Source):
     """A listening socket.  Close it when done, or use it as `async with listener:`."""
 
     __slots__ = ("_accept", "_executor", "_handshake_timeout", "_socket", "_tcp", "_tls")
@@ -181,17 +181,6 @@ class Listener(Source):
             return
         self._accept = closed
         close_source(self, self._executor, self._socket)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def listen(

@@ -11,9 +11,9 @@ wait that is cancelled has therefore lost nothing; await the receiver again and 
 from __future__ import annotations
 
 from collections.abc import Generator
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
+from .closing import Closing
 from .errors import BrokenChannel, BusyError, ClosedError, EndOfChannel
 from .task import Task, current_task
 
@@ -60,7 +60,7 @@ class _Shared(Generic[T]):
             waiter.executor.call_soon(waiter.wake)
 
 
-class OneshotSender(Generic[T]):
+class OneshotSender(Closing, Generic[T]):
     """The end that the value goes into.  One that is dropped is closed."""
 
     __slots__ = ("_shared",)
@@ -93,19 +93,8 @@ class OneshotSender(Generic[T]):
 
     __del__ = close
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class OneshotReceiver(Generic[T]):
+class OneshotReceiver(Closing, Generic[T]):
     """The end that the value comes out of: `await receiver`.  One that is dropped is closed."""
 
     __slots__ = ("_shared",)
@@ -156,14 +145,3 @@ class OneshotReceiver(Generic[T]):
             self._shared.look_again()
 
     __del__ = close
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import signal
 from collections import deque
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
 
+from .closing import Closing
 from .errors import BusyError, ClosedError
 from .task import current_executor, park
 from .waker import Waker, current_waker
@@ -20,7 +21,7 @@ from .waker import Waker, current_waker
 _FLOOD = 1024
 
 
-class Signals:
+class Signals(Closing):
     """The signals that `signals()` waits for, in the order they arrive."""
 
     def __init__(self, signums: tuple[int, ...]) -> None:
@@ -79,17 +80,6 @@ class Signals:
         finally:
             self._waiting = None
         return self._arrived.popleft()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def signals(*signums: int) -> Signals:

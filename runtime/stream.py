@@ -21,9 +21,9 @@ import socket
 from collections.abc import Callable, Generator
 from operator import index
 from selectors import EVENT_READ
-from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
+from .closing import AsyncClosing
 from .errors import BrokenError, BusyError, closed
 from .executor import Executor
 from .leaf import leaf
@@ -44,7 +44,7 @@ def broken(error: OSError) -> BrokenError:
     return BrokenError(error.errno, error.strerror)
 
 
-class Stream(Source):
+class Stream(AsyncClosing, Source):
     """A connected socket.  One task may read it and one may write to it at the same time.
 
     Close it when done, or use it as `async with stream:`.
@@ -220,14 +220,3 @@ class Stream(Source):
             return
         self._recv = self._send = closed
         close_source(self, self._executor, self._socket)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -18,9 +18,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Generator
 from errno import ECONNREFUSED, EMSGSIZE
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from .closing import AsyncClosing
 from .connect import Failure, failed, unreachable
 from .dns import getaddrinfo
 from .errors import BusyError, closed
@@ -38,7 +38,7 @@ _BUSY_READING = "another task is reading this endpoint; one reader at a time"
 _BUSY_WRITING = "another task is writing to this endpoint; one writer at a time"
 
 
-class UdpEndpoint(Source):
+class UdpEndpoint(AsyncClosing, Source):
     """A socket for datagrams.  One task may receive and one may send at the same time.
 
     Made by `udp_endpoint`.  Close it when done, or use it as `async with endpoint:`.
@@ -181,17 +181,6 @@ class UdpEndpoint(Source):
         """Close it.  Tasks that wait on the endpoint get ClosedError; again: nothing."""
         if self._socket.fileno() >= 0:
             close_source(self, self._executor, self._socket)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 async def udp_endpoint(

@@ -19,9 +19,9 @@ import logging
 import sys
 import threading
 from math import inf
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from .closing import Closing
 from .stack import thread_stack
 from .task import Task, current_executor
 
@@ -31,7 +31,7 @@ log = logging.getLogger("runtime")
 LOOKS = 3
 
 
-class Watchdog:
+class Watchdog(Closing):
     """Watches the loop of the thread it was made in, until it is closed or the run ends."""
 
     def __init__(self, threshold: float, last_resort: float = inf) -> None:
@@ -96,17 +96,6 @@ class Watchdog:
             self._interval * (LOOKS - 1) * 1000,
             stack,
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def detect_blocking(threshold: float = 0.1, *, last_resort: float = inf) -> Watchdog:

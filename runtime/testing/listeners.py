@@ -11,9 +11,9 @@ import os
 import socket
 from collections import deque
 from collections.abc import Generator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from ..closing import AsyncClosing
 from ..errors import BusyError, closed
 from ..executor import Executor
 from ..leaf import leaf
@@ -71,7 +71,7 @@ class FaultyListener(Listener):
         return self._real_accept()
 
 
-class MemoryListener:
+class MemoryListener(AsyncClosing):
     """A listener of `MemoryStream`s, for `serve`: `connect` makes one and hands over the other.
 
     The links are as for `memory_stream_pair`, `there` from the client to the server.
@@ -144,14 +144,3 @@ class MemoryListener:
             self._waiting.popleft().reset()
         if self._reader is not None:
             self._reader.wake()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -21,9 +21,9 @@ from errno import ECONNRESET, EPIPE
 from math import inf
 from operator import index
 from random import Random
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
+from ..closing import AsyncClosing
 from ..errors import BrokenError, BusyError, closed
 from ..executor import Executor
 from ..leaf import leaf
@@ -200,7 +200,7 @@ def _next_size(sizes: Iterator[int]) -> int:
     return size
 
 
-class MemoryStream:
+class MemoryStream(AsyncClosing):
     """One end of a connection in memory; it does what a `Stream` does.
 
     Both ends belong to tasks of one run.  As with sockets, closing one with bytes in it that
@@ -351,17 +351,6 @@ class MemoryStream:
         self._outgoing.finish(end, current_executor().clock.now())
         self._incoming.refusal = self._incoming.refusal or end or EPIPE
         self._incoming.wake()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def memory_stream_pair(
