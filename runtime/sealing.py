@@ -171,13 +171,24 @@ class Sealing:
             raise
 
     def close_notify(self) -> None:
-        """Say that nothing more will be sent.  More can be opened."""
+        """Say that nothing more will be sent.  More can be opened.
+
+        Of all calls this one may come in the middle of another connection's, because the collector
+        may end an abandoned generator between any two lines, and that closes its stream: what lies
+        on the desk is put aside meanwhile.  On another thread's desk nothing is said at all.
+        """
+        incoming, outgoing = self._incoming, self._outgoing
+        if incoming is not _desk.incoming:
+            return
+        aside = incoming.read(), outgoing.read()
         try:
             self.ssl_object.unwrap()
         except ssl.SSLError:
             pass  # the peer has not said it yet; or there was a fault, and no more to be said
         finally:
             self._clear()
+            incoming.write(aside[0])
+            outgoing.write(aside[1])
 
     def fail(self, kind: type[TlsError], why: str, cause: BaseException | None = None) -> None:
         """Nothing more can be opened, and why.  The first reason stands."""

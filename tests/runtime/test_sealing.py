@@ -1,6 +1,8 @@
 """Sealing: records in any pieces, many connections over one desk, faults in their place."""
 
 import ssl
+from collections.abc import Callable
+from threading import Thread
 
 import pytest
 from hypothesis import given, settings
@@ -205,6 +207,57 @@ def test_an_interrupt_in_the_middle_breaks_its_connection_alone(
     assert other_server.open(other_peer.seal(b"fine")) == b"fine"
     with pytest.raises(TlsError, match="interrupted by KeyboardInterrupt"):
         server.end()
+
+
+class Meanwhile:
+    """Reads as `real` does, after something else that comes in between."""
+
+    def __init__(self, real: ssl.SSLObject, first: Callable[[], None]) -> None:
+        self.real, self.first = real, first
+
+    def read(self, count: int) -> bytes:
+        self.first()
+        return self.real.read(count)
+
+
+@VERSION
+def test_a_close_in_the_middle_of_another_connection_s_call(
+    monkeypatch: pytest.MonkeyPatch, version: ssl.TLSVersion
+) -> None:
+    """The collector ends an abandoned generator between any two lines, and its stream with it."""
+    server, peer = connected(version)
+    other_server, other_peer = connected(version)
+    sealed = peer.seal(b"not lost") + peer.seal(b", nor this")
+    real = server.ssl_object
+    monkeypatch.setattr(server, "ssl_object", Meanwhile(real, other_server.close_notify))
+    assert server.open(sealed) == b"not lost, nor this"
+    monkeypatch.setattr(server, "ssl_object", real)
+    assert server.open(peer.seal(b"again")) == b"again"
+    assert not server.unsent
+    other_peer.hear(other_server.unsent)
+    assert other_peer.tls.read(10) == b""  # a proper end
+
+
+def test_a_close_leaves_what_another_has_just_sealed() -> None:
+    server, peer = connected()
+    other_server, _ = connected()
+    server.ssl_object.write(b"mine")
+    other_server.close_notify()
+    peer.hear(server._outgoing.read())
+    assert peer.open() == b"mine"
+
+
+def test_a_close_in_another_thread_leaves_this_one_s_desk_alone() -> None:
+    """The collector runs in any thread; to say nothing is better than to meddle."""
+    server, peer = connected()
+    other_server, _ = connected()
+    server.ssl_object.write(b"mine")
+    thread = Thread(target=other_server.close_notify)
+    thread.start()
+    thread.join()
+    assert not other_server.unsent
+    peer.hear(server._outgoing.read())
+    assert peer.open() == b"mine"
 
 
 def refusal(server: ssl.SSLContext, client: ssl.SSLContext, name: str = NAME) -> list[str]:
