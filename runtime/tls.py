@@ -274,6 +274,8 @@ class TlsStream(Stream):
                         yield from give_way(executor)
                     finally:
                         self.writer = None
+                        if sealing.unsent and self.reader is not None:
+                            self.reader.wake()  # it relied on us to send
                 while (sealed := sealing.seal(data[start : start + CHUNK])) is None:
                     yield from self._wait_stalled(executor)
                 sealing.unsent += sealed
