@@ -32,7 +32,7 @@ from .locks import Lock
 from .reactor import BOTH
 from .readiness import give_way, wait_writable
 from .scopes import timeout
-from .sealing import HandshakeError, Sealing, TruncatedError
+from .sealing import HandshakeError, Sealing, TlsError, TruncatedError
 from .stream import BUSY_READING, BUSY_WRITING, NO_BYTES, Buffer, Stream, broken
 from .task import Task
 
@@ -43,6 +43,11 @@ HANDSHAKE_TIMEOUT = 30.0
 #: OpenSSL's work goes by bytes (and a byte may be a record): 512 of them count as one operation of
 #: the budget, a chunk as all of it.
 _BUDGET_SHIFT = 9
+#: How many bytes may be unsent: what a writer has sealed (a chunk and a little), and answers that a
+#: peer demands by key updates, as many as it likes.  One that reads does not come near it.
+_MOST_UNSENT = 4 * CHUNK
+#: A size for the kernel's buffer that has room for more; the kernel cuts it down to what it allows.
+_AMPLE = 1 << 20
 
 
 class TlsStream(Stream):
@@ -362,6 +367,8 @@ class TlsStream(Stream):
                 sealing.fail(TruncatedError, cut)
         if sealing.unsent:
             self._flush()
+            if len(sealing.unsent) > _MOST_UNSENT:
+                sealing.fail(TlsError, "TLS: the peer wants answers and does not read them")
         return plain
 
     def _receive(self) -> bytes | None:

@@ -15,6 +15,7 @@ from runtime import (
     BusyError,
     ClosedError,
     TaskCancelled,
+    TlsError,
     TlsStream,
     TruncatedError,
     move_on_after,
@@ -352,3 +353,62 @@ def test_a_second_writer_that_is_cancelled_leaves_it_to_the_reader_again(run: Ru
                 return got
 
     assert run(main, clock=VirtualClock(patience=0.02)) == b"thanks"
+
+
+def test_a_writer_that_is_cancelled_where_it_gives_way_leaves_it_to_the_reader(run: Runner) -> None:
+    async def main() -> bytes:
+        client, server = await tls_pair()
+        async with client, server:
+            reader = spawn(cast(Any, client.recv(100)))
+            await turns(2)
+            writer = spawn(client.send_all(bytes(2 * CHUNK)))
+
+            async def answer() -> None:
+                client._sealing.unsent = client._sealing.seal(b"answer") or b""
+
+            spawn(answer())
+            assert client.reader is not None
+            client.reader.wake()
+            await turns(1)
+            assert client.writer is writer  # it gives way, and the reader relies on it
+            assert client._sealing.unsent
+            writer.cancel()
+            with timeout(5):
+                got = await receive(server, CHUNK + 6)
+            await server.send_all(b"thanks")
+            assert await reader == b"thanks"
+            return got.lstrip(bytes(1))
+
+    assert run(main) == b"answer"
+
+
+class Answering(Sealing):
+    """Has an answer to whatever comes, as to a key update."""
+
+    __slots__ = ()
+
+    def open(self, sealed: bytes) -> bytes:
+        self.unsent += bytes(10_000)
+        return super().open(sealed)[:0]
+
+
+def test_a_peer_that_wants_answers_and_does_not_read_them_is_given_up(run: Runner) -> None:
+    async def main() -> None:
+        client, server = await tls_pair()
+        async with client, server:
+            for end in client, server:
+                end.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+                end.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            cast(Any, server._sealing).__class__ = Answering
+
+            async def ask() -> None:
+                while True:
+                    await one_chunk(client, b"?")
+
+            asking = spawn(ask())
+            with pytest.raises(TlsError, match="wants answers and does not read"), timeout(5):
+                await server.recv(100)
+            asking.cancel()
+            assert len(server._sealing.unsent) < 5 * CHUNK
+
+    run(main)
