@@ -229,6 +229,8 @@ class TlsStream(Stream):
     async def recv_into(self, buffer: bytearray | memoryview) -> int:
         """Like `recv`, into memory of the caller's; how many bytes came, 0 at the end."""
         room = memoryview(buffer).cast("B")
+        if room.readonly:
+            raise TypeError("this memory cannot be written to")  # and what had come would be lost
         data = await self.recv(len(room))
         room[: len(data)] = data
         return len(data)
