@@ -310,7 +310,7 @@ class TlsStream(Stream):
         self._finished = True
         self._sealing.close_notify()
         try:
-            self._offer()
+            self._offer_last()
         except OSError as error:
             raise broken(error) from error
 
@@ -325,7 +325,8 @@ class TlsStream(Stream):
             return
         if self._secured and not self._cut and not self._writing():
             self._sealing.close_notify()
-            self._flush()
+            with suppress(OSError):
+                self._offer_last()
         # Bytes that lie unread in the kernel turn the close into a reset, which can destroy what
         # was just sent.  In TLS 1.3 there are such bytes: session tickets, unasked for.
         with suppress(OSError):
@@ -395,6 +396,17 @@ class TlsStream(Stream):
                 sealing.unsent = sealing.unsent[self._send(sealing.unsent) :]
             except BlockingIOError:
                 self.writable = False
+
+    def _offer_last(self) -> None:
+        """The same for a close_notify, behind which nothing comes; if there is no room, make some.
+
+        A send is done when its bytes have just fitted in, and nobody need be left to wait for more
+        room.  But without the close_notify the peer takes all that it got for truncated.
+        """
+        self._offer()
+        if self._sealing.unsent:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _AMPLE)
+            self._offer()
 
     def _flush(self) -> None:
         """The same for what OpenSSL has to say by itself, which is no fault of the caller's."""

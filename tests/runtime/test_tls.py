@@ -5,6 +5,7 @@ import random
 import socket
 import ssl
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -529,6 +530,43 @@ def test_every_kind_of_buffer(run: Runner) -> None:
 
     got, wide = run(main)
     assert got == b"onetwo" + wide
+
+
+def test_memory_that_cannot_be_written_to_loses_no_byte(run: Runner) -> None:
+    async def main() -> bytes:
+        client, server = await tls_pair()
+        async with client, server:
+            await server.send_all(b"kept")
+            with pytest.raises(TypeError):
+                await client.recv_into(memoryview(bytes(10)))
+            with timeout(5):
+                return await client.recv(10)
+
+    assert run(main) == b"kept"
+
+
+@pytest.mark.parametrize("family", ["tcp", "unix"])
+@pytest.mark.parametrize("end", [TlsStream.send_eof, TlsStream.close])
+def test_an_end_that_finds_no_room_is_no_truncation(
+    run: Runner, family: str, end: Callable[[TlsStream], None]
+) -> None:
+    """The last byte fitted in just so; nobody waits for room for the close_notify."""
+
+    async def main() -> None:
+        client, server = await tls_pair(None, family)
+        async with client, server:
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            count = 0
+            sealing = client._sealing
+            while not sealing.unsent:
+                count += 1
+                sealing.unsent = sealing.seal(b"x") or b""
+                client._offer()
+            end(client)
+            with timeout(5):
+                assert await receive(server, count + 1) == b"x" * count
+
+    run(main)
 
 
 def test_a_cancelled_receive_loses_no_byte(run: Runner) -> None:
