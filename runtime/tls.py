@@ -167,6 +167,7 @@ class TlsStream(Stream):
     def _shake_hands(self) -> Generator[None, None, None]:
         sealing, executor = self._sealing, self._executor
         try:
+            sealing.end()  # one that failed stays failed
             sealed = b""
             while not sealing.shake_hands(sealed):
                 if sealing.ended:

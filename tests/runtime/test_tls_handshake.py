@@ -519,6 +519,22 @@ def test_a_handshake_is_over_when_its_last_bytes_are_sent(run: Runner) -> None:
     run(main)
 
 
+def test_a_handshake_that_came_too_late_stays_failed(run: Runner) -> None:
+    """Even if nothing but the last bytes' way out was missing."""
+
+    async def main() -> None:
+        client, server = tls_ends()
+        async with client, server:
+            await join_all(client.handshake(), server.handshake())
+            client._secured = False  # as if the time had run out while they waited for room
+            client._sealing.fail(HandshakeError, "TLS: too late")
+            for _ in range(2):
+                with pytest.raises(HandshakeError, match="too late"):
+                    await client.handshake()
+
+    run(main)
+
+
 @VERSION
 def test_a_blocking_peer_in_a_thread(run: Runner, version: ssl.TLSVersion) -> None:
     """The standard library's own TLS at the other end, and the kernel's timing."""
