@@ -7,16 +7,17 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup compare test check bench bench-echo bench-runtime bench-tls doctor clean
+.PHONY: help setup compare test check bench bench-echo bench-runtime bench-tls bench-watching doctor clean
 
 help:
 	@echo "make compare   compare the engines at 10,000 connections (a few minutes); ARGS='--help' for options"
 	@echo "make test      lint, types and tests (a few minutes)"
 	@echo "make check     lint and types alone"
-	@echo "make bench     the next three, one after the other"
+	@echo "make bench     the next four, and a million sleepers and timers"
 	@echo "make bench-echo     CPU per echo and memory per connection, closed loop (needs redis-benchmark); ARGS"
 	@echo "make bench-runtime  a spawn, a turn, a timeout ... beside asyncio, uvloop and Trio; ARGS"
 	@echo "make bench-tls      the same two figures over TLS, beside uvloop and asyncio (needs redis-benchmark); ARGS"
+	@echo "make bench-watching what the watchdog and the statistics cost (needs redis-benchmark); ARGS"
 	@echo "make doctor    what this machine can hold: fds, ports, backlog, threads"
 	@echo "make setup     the virtual environment alone, in $(VENV)"
 	@echo "make clean     remove it, and every cache"
@@ -39,10 +40,13 @@ doctor: $(READY)
 	$(BIN)/python -m loadtest doctor $(ARGS)
 
 bench: $(READY)
-	$(if $(ARGS),$(error give ARGS to bench-echo, bench-runtime or bench-tls: each has its own))
+	$(if $(ARGS),$(error give ARGS to the parts: each has its own))
 	$(BIN)/python -m loadtest bench
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks million_sleepers million_timers \
+	    --engines runtime,asyncio,uvloop --rounds 1
 	$(BIN)/python -m benchmarks.tls
+	$(BIN)/python -m benchmarks.watching
 
 bench-echo: $(READY)
 	$(BIN)/python -m loadtest bench $(ARGS)
@@ -52,6 +56,9 @@ bench-runtime: $(READY)
 
 bench-tls: $(READY)
 	$(BIN)/python -m benchmarks.tls $(ARGS)
+
+bench-watching: $(READY)
+	$(BIN)/python -m benchmarks.watching $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .
