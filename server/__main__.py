@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from server import config, engines, limits, listeners, logs, stdout
 from server.errors import UsageError
+from server.instance import Instance
+from server.tls import Certificate
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,8 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         logs.configure(settings.log_format)
         run = engines.load(settings.mode)
+        certificate = Certificate(settings) if settings.tls_cert is not None else None
         with listeners.open_listeners(settings) as opened:
-            run(settings, opened, lambda: listeners.announce(opened))
+            run(Instance(settings, opened, certificate, lambda: listeners.announce(opened)))
     except UsageError as error:
         sys.stderr.write(f"c10k-server: {error}\n")
         return 2

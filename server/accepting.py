@@ -8,16 +8,12 @@ second kind an engine stops accepting for ``PAUSE`` seconds; established connect
 
 import errno
 import logging
-import time
 
 from server import logs
 from server.metrics import Counters
 
 PAUSE = 0.1
 """Seconds without accepting after a failure that would repeat itself."""
-
-LOG_INTERVAL = 1.0
-"""Seconds between two log lines about it, at least."""
 
 CONNECTION_DIED = frozenset(
     {
@@ -40,26 +36,17 @@ CONNECTION_DIED = frozenset(
 
 
 class AcceptErrors:
-    """Counts failed accepts, logs at most one line a second, and says how long to pause."""
+    """Counts failed accepts, logs them, and says how long to pause."""
 
-    __slots__ = ("_counters", "_next_log")
+    __slots__ = ("_counters",)
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
-        self._next_log = 0.0
 
     def pause_after(self, error: OSError) -> float:
         """Seconds to wait before the next accept: 0 where only one connection was lost."""
-        self._counters.accept_errors += 1
+        self._counters.accept_failed(error)
         if error.errno in CONNECTION_DIED:
             return 0.0
-        self.report("cannot accept", error)
+        logs.often(logging.WARNING, "cannot accept", error=str(error))
         return PAUSE
-
-    def report(self, message: str, error: Exception) -> None:
-        """Log, unless a line was logged less than a second ago."""
-        now = time.monotonic()
-        if now >= self._next_log:
-            self._next_log = now + LOG_INTERVAL
-            total = self._counters.accept_errors
-            logs.event(logging.WARNING, message, error=str(error), accept_errors=total)

@@ -8,6 +8,7 @@ silence: a mistyped key that is ignored is a limit that is not in force.
 
 import argparse
 import difflib
+import json
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -18,6 +19,8 @@ from server.errors import UsageError
 from server.parsers import Address
 
 ENV_PREFIX = "C10K_"
+
+LISTENERS = ("echo", "sleep", "echo-tls", "sleep-tls")
 
 DEFAULT_LISTENERS = (
     ("echo", Address("127.0.0.1", 7007)),
@@ -33,19 +36,31 @@ class Settings:
     mode: str
     echo: Address | None
     sleep: Address | None
+    echo_tls: Address | None
+    sleep_tls: Address | None
+    tls_cert: str | None
+    tls_key: str | None
+    admin: Address | None
+    workers: int
     backlog: int
     max_connections: int
+    max_per_address: int
     max_line: int
     max_sleep: float
+    idle_timeout: float
+    line_timeout: float
+    write_timeout: float
+    half_close_timeout: float
+    handshake_timeout: float
     drain_timeout: float
     log_format: str
 
     def listeners(self) -> Iterator[tuple[str, Address]]:
-        """The services to open and where."""
-        for service in ("echo", "sleep"):
-            address = getattr(self, service)
+        """The names of the listeners to open, and where."""
+        for name in LISTENERS:
+            address = getattr(self, name.replace("-", "_"))
             if address is not None:
-                yield service, address
+                yield name, address
 
     def as_toml(self) -> str:
         """A configuration file that gives these settings."""
@@ -78,12 +93,30 @@ class Option:
         return ENV_PREFIX + self.field.upper()
 
 
+# Beyond any use, and within what every engine's timers can express.
+WEEK = 604800
+
 MODES = ("runtime", "threads", "uvloop", "uvloop-protocol", "asyncio")
 
 OPTIONS = (
     Option("mode", parsers.choice(*MODES), "runtime", "MODE", f"engine: {', '.join(MODES)}"),
     Option("echo", parsers.address, None, "HOST:PORT", "where the echo service listens"),
     Option("sleep", parsers.address, None, "HOST:PORT", "where the sleep service listens"),
+    Option("echo-tls", parsers.address, None, "HOST:PORT", "echo over TLS; needs --tls-cert"),
+    Option("sleep-tls", parsers.address, None, "HOST:PORT", "sleep over TLS; needs --tls-cert"),
+    Option("tls-cert", parsers.file_name, None, "FILE", "PEM file: the certificate and its chain"),
+    Option(
+        "tls-key", parsers.file_name, None, "FILE", "PEM file: its key, if not in the same file"
+    ),
+    Option(
+        "admin",
+        parsers.address,
+        None,
+        "HOST:PORT",
+        "where /livez, /readyz, /metrics and /tasks are served by HTTP; nobody is asked who they "
+        "are, so keep it on the loopback",
+    ),
+    Option("workers", parsers.whole_number(1, 1024), 1, "N", "processes that serve"),
     Option(
         "backlog",
         parsers.whole_number(1, 2**31 - 1),
@@ -100,17 +133,58 @@ OPTIONS = (
         f"default: the limit on open files less {limits.RESERVED_FDS}",
     ),
     Option(
+        "max-per-address",
+        parsers.whole_number(0, 2**31 - 1),
+        0,
+        "N",
+        "of them from one address, further ones are closed at once; 0: no limit",
+    ),
+    Option(
         "max-line",
         parsers.whole_number(1, 2**30),
         65536,
         "BYTES",
         "longest line of the sleep service",
     ),
-    # A week is beyond any use and within what every engine's timers can express.
-    Option("max-sleep", parsers.seconds(604800), 3600.0, "S", "longest sleep"),
+    Option("max-sleep", parsers.seconds(WEEK), 3600.0, "S", "longest sleep"),
+    Option(
+        "idle-timeout",
+        parsers.seconds(WEEK),
+        300.0,
+        "S",
+        "close a connection on which nothing came or went for so long; 0: never",
+    ),
+    Option(
+        "line-timeout",
+        parsers.seconds(WEEK),
+        10.0,
+        "S",
+        "close a sleep connection whose line takes longer, however steadily it comes; 0: never",
+    ),
+    Option(
+        "write-timeout",
+        parsers.seconds(WEEK),
+        30.0,
+        "S",
+        "close a connection whose peer reads or acknowledges nothing for so long; 0: never",
+    ),
+    Option(
+        "half-close-timeout",
+        parsers.seconds(WEEK),
+        30.0,
+        "S",
+        "the same after the peer has ended its side; 0: never",
+    ),
+    Option(
+        "handshake-timeout",
+        parsers.seconds(WEEK, least=0.001),
+        10.0,
+        "S",
+        "time for the handshake of a TLS connection",
+    ),
     Option(
         "drain-timeout",
-        parsers.seconds(604800),
+        parsers.seconds(WEEK),
         8.0,
         "S",
         "time to finish what was received after SIGTERM or SIGINT",
@@ -152,12 +226,20 @@ def load(
             (f"{option.name} in {file_name!a}", from_file.get(option.name)),
         )
         values[option.field] = _first(option, given)
-    if values["echo"] is None and values["sleep"] is None:
+    if not any(values[name.replace("-", "_")] for name in LISTENERS):
         values.update(DEFAULT_LISTENERS)
+    _check_tls(values)
     asked = values["max_connections"]
     assert asked is None or isinstance(asked, int)
     values["max_connections"] = limits.max_connections(asked, fd_limit)
     return Settings(**values), flags.check_config  # type: ignore[arg-type]
+
+
+def _check_tls(values: Mapping[str, object]) -> None:
+    if values["tls_cert"] is None:
+        for name in ("echo-tls", "sleep-tls", "tls-key"):
+            if values[name.replace("-", "_")] is not None:
+                raise UsageError(f"{name} needs a certificate; name its PEM file by --tls-cert")
 
 
 def _first(option: Option, given: Iterable[tuple[str, str | None]]) -> object:
@@ -234,4 +316,5 @@ def _unknown(kind: str, name: str, known: Sequence[str], place: str = "") -> Usa
 
 
 def _toml_value(value: object) -> str:
-    return str(value) if isinstance(value, int | float) else f'"{value}"'
+    # JSON's strings are TOML's: what a file name may hold is escaped.
+    return str(value) if isinstance(value, int | float) else json.dumps(str(value))

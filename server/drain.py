@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterable
 
 from server import logs
+from server.fds import borrowed
 
 INTERVAL = 0.05
 """Seconds between two looks at the connections."""
@@ -60,7 +61,7 @@ class Drain:
 def is_quiet(fd: int) -> bool:
     """Whether nothing is under way on a connection, in either direction."""
     try:
-        with _Borrowed(fd) as sock:
+        with borrowed(fd) as sock:
             info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECEIVED.size)
         (milliseconds,) = _LAST_DATA_RECEIVED.unpack(info)
         return milliseconds >= QUIET * 1000 and not (
@@ -73,7 +74,7 @@ def is_quiet(fd: int) -> bool:
 def shut_reading(fd: int) -> None:
     """``shutdown(SHUT_RD)`` by file descriptor: uvloop's socket objects do not offer it."""
     try:
-        with _Borrowed(fd) as sock:
+        with borrowed(fd) as sock:
             sock.shutdown(socket.SHUT_RD)
     except OSError:
         # The peer's reset came first, and the engine is about to see it.
@@ -84,16 +85,3 @@ def _queued(fd: int, request: int) -> int:
     """Bytes unread or unacknowledged."""
     (count,) = struct.unpack("i", fcntl.ioctl(fd, request, bytes(4)))
     return int(count)
-
-
-class _Borrowed:
-    """A socket object for a descriptor that belongs to somebody else, who will close it."""
-
-    def __init__(self, fd: int) -> None:
-        self._sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
-
-    def __enter__(self) -> socket.socket:
-        return self._sock
-
-    def __exit__(self, *_: object) -> None:
-        self._sock.detach()

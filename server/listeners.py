@@ -1,8 +1,9 @@
 """Opens the sockets on which the server listens, before any engine runs.
 
 All engines get the same plain non-blocking sockets, so an address that cannot be bound is
-reported once, in one way, before the first connection. TCP_NODELAY is set on the listening
-socket because on Linux accepted sockets inherit it: no engine pays a system call for it.
+reported once, in one way, before the first connection. TCP_NODELAY, keepalive and the write
+timeout are set on the listening socket, because on Linux accepted sockets inherit them: no engine
+pays a system call for them.
 """
 
 import contextlib
@@ -18,14 +19,28 @@ from server.config import Settings
 from server.errors import UsageError
 from server.parsers import Address
 
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+"""A peer that has said nothing for a minute is asked whether it is there, four times in another.
+With a write timeout, Linux goes by that instead of the number of probes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A bound, listening, non-blocking socket and the service behind it."""
+    """A bound, listening, non-blocking socket and what is behind it."""
 
-    service: str
-    """``echo`` or ``sleep``."""
+    name: str
+    """As on the command line: ``echo``, ``sleep``, ``echo-tls`` or ``sleep-tls``."""
     sock: socket.socket
+
+    @property
+    def service(self) -> str:
+        """``echo`` or ``sleep``."""
+        return self.name.removesuffix("-tls")
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken here."""
+        return self.name.endswith("-tls")
 
     @property
     def address(self) -> Address:
@@ -39,33 +54,45 @@ def open_listeners(settings: Settings) -> Iterator[Sequence[Listener]]:
     """Bind every listener that the settings name; closes them all on the way out."""
     with contextlib.ExitStack() as stack:
         opened = []
-        for service, address in settings.listeners():
-            sock = stack.enter_context(_bind(service, address, settings.backlog))
-            opened.append(Listener(service, sock))
+        for name, address in settings.listeners():
+            sock = stack.enter_context(_bind(name, address, settings))
+            opened.append(Listener(name, sock))
         yield opened
 
 
 def announce(listeners: Sequence[Listener]) -> None:
     """Tell whoever started the server where it listens, on standard output."""
-    stdout.say("".join(f"listening {each.service} {each.address}\n" for each in listeners))
+    stdout.say("".join(f"listening {each.name} {each.address}\n" for each in listeners))
 
 
-def _bind(service: str, address: Address, backlog: int) -> socket.socket:
-    family, sockaddr = _resolve(service, address)
+def _bind(name: str, address: Address, settings: Settings) -> socket.socket:
+    family, sockaddr = _resolve(name, address)
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for option, value in inherited(settings):
+            sock.setsockopt(*option, value)
         sock.bind(sockaddr)
-        sock.listen(backlog)
+        sock.listen(settings.backlog)
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        raise UsageError(f"cannot listen on {service} {address}: {_explain(error)}") from None
+        raise UsageError(f"cannot listen on {name} {address}: {_explain(error)}") from None
     return sock
 
 
-def _resolve(service: str, address: Address) -> tuple[int, tuple[Any, ...]]:
+def inherited(settings: Settings) -> Iterator[tuple[tuple[int, int], int]]:
+    """The socket options of every connection: on Linux they come from the listener."""
+    yield (socket.IPPROTO_TCP, socket.TCP_NODELAY), 1
+    yield (socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1
+    for option, seconds in KEEPALIVE:
+        yield (socket.IPPROTO_TCP, option), seconds
+    if settings.write_timeout:
+        milliseconds = max(1, round(settings.write_timeout * 1000))
+        yield (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT), milliseconds
+
+
+def _resolve(name: str, address: Address) -> tuple[int, tuple[Any, ...]]:
     """The first address of the name, IPv4 before IPv6: one listener is one socket."""
     try:
         found = socket.getaddrinfo(
@@ -75,7 +102,7 @@ def _resolve(service: str, address: Address) -> tuple[int, tuple[Any, ...]]:
         # ValueError, or UnicodeError under it: a label too long for DNS, or a NUL.
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
         raise UsageError(
-            f"cannot resolve {service} {address}: {reason}; "
+            f"cannot resolve {name} {address}: {reason}; "
             "give a local address, such as 127.0.0.1 or 0.0.0.0"
         ) from None
     family, _, _, _, sockaddr = min(found, key=lambda entry: entry[0] != socket.AF_INET)

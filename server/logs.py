@@ -7,11 +7,12 @@ traceback, which is our own, follows on lines of its own in the text format.
 
 import json
 import logging
+import math
 import sys
+import threading
 import time
-from dataclasses import asdict
 
-from server.metrics import Counters
+from server.metrics import Snapshot
 
 logger = logging.getLogger("c10k.server")
 
@@ -58,9 +59,56 @@ def event(level: int, message: str, /, **fields: object) -> None:
     logger.log(level, message, extra={"fields": fields})
 
 
-def stopped(counters: Counters) -> None:
+def often(level: int, message: str, /, **fields: object) -> None:
+    """Log what a peer can cause at will: one line a second for each message.
+
+    The next line says how many were left out before it, and ``stopped`` says the rest.
+    """
+    count = limits.setdefault(message, Limit()).passes()
+    if count is not None:
+        event(level, message, **fields, **({"left_out": count} if count else {}))
+
+
+class Limit:
+    """How often one message may be logged. Several threads may ask."""
+
+    INTERVAL = 1.0
+    """Seconds between two lines."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next = -math.inf
+        self.left_out = 0
+
+    def passes(self) -> int | None:
+        """How many were left out before this one; None if it is left out, too."""
+        now = time.monotonic()
+        with self._lock:
+            if now < self._next:
+                self.left_out += 1
+                return None
+            self._next = now + self.INTERVAL
+            count, self.left_out = self.left_out, 0
+            return count
+
+
+limits: dict[str, Limit] = {}
+"""What ``often`` has logged, by message."""
+
+
+def stopped(figures: Snapshot) -> None:
     """The last line of every engine."""
-    event(logging.INFO, "stopped", **asdict(counters))
+    event(
+        logging.INFO,
+        "stopped",
+        connections=figures["connections"],
+        received=figures["received"],
+        sent=figures["sent"],
+        **figures["closes"],
+    )
+    for message, limit in tuple(limits.items()):
+        if limit.left_out:
+            event(logging.INFO, message, left_out=limit.left_out)
 
 
 def _timestamp(record: logging.LogRecord) -> str:

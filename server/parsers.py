@@ -45,15 +45,22 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
-def seconds(most: float) -> Callable[[str], float]:
+def seconds(most: float, least: float = 0.0) -> Callable[[str], float]:
     """Digits with an optional fraction: ``float()`` would also take ``nan`` and ``1e400``."""
 
     def parse(text: str) -> float:
-        if _DECIMAL.fullmatch(text) is None or float(text) > most:
-            raise ValueError(f"a number of seconds from 0 to {most:.15g}")
+        if _DECIMAL.fullmatch(text) is None or not least <= float(text) <= most:
+            raise ValueError(f"a number of seconds from {least:.15g} to {most:.15g}")
         return float(text)
 
     return parse
+
+
+def file_name(text: str) -> str:
+    """Whether there is such a file is found out by whoever opens it."""
+    if not text.isprintable() or not text:
+        raise ValueError("a file name (printable, not empty)")
+    return text
 
 
 def choice(*allowed: str) -> Callable[[str], str]:

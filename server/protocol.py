@@ -31,7 +31,17 @@ class SleepProtocol:
     take them by ``next(protocol, None)``. Between lines at most ``max_line`` bytes are kept.
     """
 
-    __slots__ = ("_buffer", "_closed", "_ended", "_max_line", "_max_sleep", "_scanned")
+    __slots__ = (
+        "_buffer",
+        "_closed",
+        "_ended",
+        "_max_line",
+        "_max_sleep",
+        "_scanned",
+        "busy",
+        "failed",
+        "seen_at",
+    )
 
     def __init__(self, max_line: int, max_sleep: float) -> None:
         self._max_line = max_line
@@ -40,6 +50,12 @@ class SleepProtocol:
         self._scanned = 0  # no newline before here: a line that trickles in is searched once
         self._ended = False
         self._closed = False
+        self.busy = False
+        """Whether an answer was taken and the next one not yet asked for: it is on its way."""
+        self.failed = False
+        """Whether the end came by an error of the peer's, which its last answer names."""
+        self.seen_at: float | None = None
+        """For whoever times the lines: when this one was first seen, None again with the next."""
 
     @property
     def closed(self) -> bool:
@@ -50,6 +66,11 @@ class SleepProtocol:
     def buffered(self) -> int:
         """Bytes held and not yet answered; an engine stops reading while there are many."""
         return len(self._buffer)
+
+    @property
+    def in_line(self) -> bool:
+        """Whether a line has begun whose end is still to come, and nothing stands before it."""
+        return bool(self._buffer) and not self.busy
 
     def feed(self, data: bytes) -> "SleepProtocol":
         """Take received bytes. After a fatal error they are dropped."""
@@ -66,13 +87,19 @@ class SleepProtocol:
         return self
 
     def __next__(self) -> Answer:
-        if self._closed:
+        answer = None if self._closed else self._next()
+        self.busy = answer is not None
+        if answer is None:
             raise StopIteration
+        return answer
+
+    def _next(self) -> Answer | None:
         newline = self._buffer.find(b"\n", self._scanned, self._max_line + 1)
         if newline >= 0:
             line = bytes(self._buffer[: newline + 1])
             del self._buffer[: newline + 1]
             self._scanned = 0
+            self.seen_at = None
             return self._answer(line)
         if len(self._buffer) > self._max_line:
             return self._fatal(
@@ -84,7 +111,7 @@ class SleepProtocol:
                 return self._fatal(b"error: last line not ended; end each number with a newline\n")
             self._closed = True
         self._scanned = len(self._buffer)
-        raise StopIteration
+        return None
 
     def _answer(self, line: bytes) -> Answer:
         match = _SECONDS.fullmatch(line)
@@ -95,6 +122,6 @@ class SleepProtocol:
         return Answer(b"error: not a number of seconds from 0 to %.15g\n" % self._max_sleep)
 
     def _fatal(self, line: bytes) -> Answer:
-        self._closed = True
+        self._closed = self.failed = True
         self._buffer.clear()
         return Answer(line, close=True)

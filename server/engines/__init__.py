@@ -1,17 +1,15 @@
 """The engines: five ways to serve the same two services, in a module each.
 
-An engine is a function ``run(settings, listeners, ready)``. It takes over SIGTERM and SIGINT,
-calls ``ready()``, serves, and returns after the drain that follows a signal. An engine's module
-is imported only when its mode is chosen, so that no engine pays memory for another's imports.
+An engine is a function ``run(instance)``. It takes over SIGTERM and SIGINT, calls
+``instance.serving()``, serves, and returns after the drain that follows a signal. An engine's
+module is imported only when its mode is chosen: no engine pays memory for another's imports.
 """
 
 import importlib
-from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
-from server.config import Settings
 from server.errors import UsageError
-from server.listeners import Listener
+from server.instance import Instance
 
 ENGINES = {
     "runtime": "server.engines.runtime:run",
@@ -23,11 +21,9 @@ ENGINES = {
 
 
 class Engine(Protocol):
-    """Serve on ``listeners`` until a signal, and drain."""
+    """Serve on the instance's listeners until a signal, and drain."""
 
-    def __call__(
-        self, settings: Settings, listeners: Sequence[Listener], ready: Callable[[], None]
-    ) -> None: ...
+    def __call__(self, instance: Instance) -> None: ...
 
 
 def load(mode: str) -> Engine:

@@ -25,15 +25,14 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from server import logs
 from server.accepting import AcceptErrors
-from server.config import Settings
 from server.drain import Drain
-from server.listeners import Listener
-from server.metrics import Counters
+from server.instance import Instance
+from server.metrics import Closed, reason_for
 
 NATIVE_MARGIN = 256
 """uvloop accepts at most one connection per listener and turn of the loop, so that it could stop
@@ -53,18 +52,18 @@ class Acceptor:
 
     def __init__(
         self,
-        settings: Settings,
-        listeners: Sequence[Listener],
+        instance: Instance,
         services: Mapping[str, ProtocolFactory],
     ) -> None:
-        self.counters = Counters()
+        settings = instance.settings
+        self.counters = instance.counters
         self._loop = asyncio.get_running_loop()
         self._maximum = settings.max_connections
         self._backlog = settings.backlog
         self._drain_timeout = settings.drain_timeout
         self._listeners = [
             (listener.sock, functools.partial(services[listener.service], self))
-            for listener in listeners
+            for listener in instance.listeners
         ]
         self._live: set[asyncio.Transport] = set()
         self._starting: set[asyncio.Task[None]] = set()
@@ -89,11 +88,12 @@ class Acceptor:
         """A connection has ended (``connection_lost``)."""
         self._live.discard(transport)
         if self._aborting:
-            self.counters.aborted += 1
+            reason = Closed.ABORTED
         elif error is not None:
-            self.counters.broken += 1
+            reason = reason_for(error)
         else:
-            self.counters.finished += 1
+            reason = Closed.FINISHED
+        self.counters.closes[reason] += 1
         self._changed()
 
     # Accepting.
@@ -214,16 +214,14 @@ class Acceptor:
 
 
 async def serve(
-    settings: Settings,
-    listeners: Sequence[Listener],
-    ready: Callable[[], None],
+    instance: Instance,
     services: Mapping[str, ProtocolFactory],
     *,
     native_accept: bool,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends the process at once."""
     loop = asyncio.get_running_loop()
-    acceptor = Acceptor(settings, listeners, services)
+    acceptor = Acceptor(instance, services)
     stopping = asyncio.Event()
 
     def on_signal(number: int) -> None:
@@ -234,7 +232,8 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     await acceptor.start(native_accept=native_accept)
-    ready()
+    instance.serving()
     await stopping.wait()  # no deadline: it is the operator's to end
+    instance.draining()
     await acceptor.drain()
-    logs.stopped(acceptor.counters)
+    logs.stopped(instance.snapshot())

@@ -9,7 +9,6 @@ its own socket and not our memory. At end of stream both services leave the rest
 
 import asyncio
 import functools
-from collections.abc import Callable, Sequence
 from typing import cast
 
 import uvloop
@@ -17,7 +16,7 @@ import uvloop
 from server.config import Settings
 from server.engines import asyncio_accept
 from server.engines.asyncio_accept import Acceptor
-from server.listeners import Listener
+from server.instance import Instance
 from server.protocol import SleepProtocol
 
 MAX_UNANSWERED = 65536
@@ -133,10 +132,10 @@ class Sleep(asyncio.Protocol):
                 self._transport.resume_reading()
 
 
-def run(settings: Settings, listeners: Sequence[Listener], ready: Callable[[], None]) -> None:
+def run(instance: Instance) -> None:
     """Serve by protocols on uvloop."""
     services: dict[str, asyncio_accept.ProtocolFactory] = {
         "echo": Echo,
-        "sleep": functools.partial(Sleep, settings),
+        "sleep": functools.partial(Sleep, instance.settings),
     }
-    uvloop.run(asyncio_accept.serve(settings, listeners, ready, services, native_accept=True))
+    uvloop.run(asyncio_accept.serve(instance, services, native_accept=True))

@@ -11,13 +11,13 @@ whose connection is lost: an hour's sleep would outlive its peer's reset by an h
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import cast
 
 from server.config import Settings
 from server.engines import asyncio_accept
 from server.engines.asyncio_accept import Acceptor
-from server.listeners import Listener
+from server.instance import Instance
 from server.protocol import SleepProtocol
 
 CHUNK = 65536
@@ -81,29 +81,21 @@ class Connection(asyncio.StreamReaderProtocol):
         self._acceptor.closed(self._connected, error)
 
 
-async def _serve(
-    settings: Settings,
-    listeners: Sequence[Listener],
-    ready: Callable[[], None],
-    *,
-    native_accept: bool,
-) -> None:
+async def _serve(instance: Instance, *, native_accept: bool) -> None:
     services = {
         "echo": functools.partial(Connection, echo),
-        "sleep": functools.partial(Connection, functools.partial(sleep, settings)),
+        "sleep": functools.partial(Connection, functools.partial(sleep, instance.settings)),
     }
-    await asyncio_accept.serve(settings, listeners, ready, services, native_accept=native_accept)
+    await asyncio_accept.serve(instance, services, native_accept=native_accept)
 
 
-def run(settings: Settings, listeners: Sequence[Listener], ready: Callable[[], None]) -> None:
+def run(instance: Instance) -> None:
     """Serve by streams on asyncio's own event loop."""
-    asyncio.run(_serve(settings, listeners, ready, native_accept=False))
+    asyncio.run(_serve(instance, native_accept=False))
 
 
-def run_uvloop(
-    settings: Settings, listeners: Sequence[Listener], ready: Callable[[], None]
-) -> None:
+def run_uvloop(instance: Instance) -> None:
     """Serve by streams on uvloop."""
     import uvloop
 
-    uvloop.run(_serve(settings, listeners, ready, native_accept=True))
+    uvloop.run(_serve(instance, native_accept=True))

@@ -21,15 +21,15 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from server import logs
 from server.accepting import PAUSE, AcceptErrors
 from server.config import Settings
 from server.drain import Drain
-from server.listeners import Listener
-from server.metrics import Counters
+from server.instance import Instance
+from server.metrics import Closed, reason_for
 from server.protocol import SleepProtocol
 
 STACK_SIZE = 128 * 1024
@@ -86,14 +86,16 @@ def wait_connected(sock: socket.socket, seconds: float) -> None:
 class ThreadServer:
     """The open connections, each with its thread, and the main thread that accepts them."""
 
-    def __init__(self, settings: Settings, listeners: Sequence[Listener]) -> None:
+    def __init__(self, instance: Instance) -> None:
+        settings = instance.settings
         handlers: dict[str, Handler] = {"echo": echo, "sleep": lambda sock: sleep(settings, sock)}
+        self._instance = instance
         self._settings = settings
         self._handlers = {
             listener.sock.fileno(): (listener.sock, handlers[listener.service])
-            for listener in listeners
+            for listener in instance.listeners
         }
-        self.counters = Counters()
+        self.counters = instance.counters
         self._errors = AcceptErrors(self.counters)
         # The lock orders what several threads do with _live, the counters, and the closing of
         # a socket against a shutdown of it.
@@ -108,15 +110,16 @@ class ThreadServer:
 
     # The main thread.
 
-    def serve(self, ready: Callable[[], None]) -> None:
+    def serve(self) -> None:
         """Accept until a signal, then drain."""
         threading.stack_size(STACK_SIZE)
         sys.setswitchinterval(SWITCH_INTERVAL)
         with self._wake_read, self._wake_write, self._signals():
-            ready()
+            self._instance.serving()
             self._accept_until_signal()
+            self._instance.draining()
             self._drain()
-        logs.stopped(self.counters)
+        logs.stopped(self._instance.snapshot())
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -165,7 +168,7 @@ class ThreadServer:
             _thread.start_new_thread(self._serve_connection, (sock, handler))
         except RuntimeError as error:
             # Out of threads or memory. The connection is lost, those that have a thread go on.
-            self._errors.report("cannot start a thread", error)
+            logs.often(logging.WARNING, "cannot start a thread", error=str(error))
             self._close(sock, error)
             only_wake.poll(PAUSE * 1000)
 
@@ -215,11 +218,12 @@ class ThreadServer:
             self._live.discard(sock)
             sock.close()
             if self._aborting:
-                self.counters.aborted += 1
+                reason = Closed.ABORTED
             elif error is not None:
-                self.counters.broken += 1
+                reason = reason_for(error)
             else:
-                self.counters.finished += 1
+                reason = Closed.FINISHED
+            self.counters.closes[reason] += 1
             if self._stopping and not self._live:
                 self._all_closed.set()
         if was_full and accepting:
@@ -231,6 +235,6 @@ class ThreadServer:
             self._wake_write.send(b"\0")
 
 
-def run(settings: Settings, listeners: Sequence[Listener], ready: Callable[[], None]) -> None:
+def run(instance: Instance) -> None:
     """Serve by a thread per connection."""
-    ThreadServer(settings, listeners).serve(ready)
+    ThreadServer(instance).serve()

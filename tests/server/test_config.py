@@ -56,10 +56,22 @@ class TestPrecedence:
             mode="runtime",
             echo=Address("127.0.0.1", 7007),
             sleep=Address("127.0.0.1", 7008),
+            echo_tls=None,
+            sleep_tls=None,
+            tls_cert=None,
+            tls_key=None,
+            admin=None,
+            workers=1,
             backlog=4096,
             max_connections=ENOUGH_FDS - 64,
+            max_per_address=0,
             max_line=65536,
             max_sleep=3600.0,
+            idle_timeout=300.0,
+            line_timeout=10.0,
+            write_timeout=30.0,
+            half_close_timeout=30.0,
+            handshake_timeout=10.0,
             drain_timeout=8.0,
             log_format="text",
         )
@@ -99,11 +111,14 @@ class TestPrecedence:
 
     def test_every_option_is_a_flag_a_variable_and_a_key(self, tmp_path: Path) -> None:
         file = tmp_path / "c10k.toml"
-        values = tomllib.loads(load("--backlog", "7").as_toml())
+        addresses = ("echo", "sleep", "echo-tls", "sleep-tls", "admin")
+        given = [f"--{name}=127.0.0.1:{7007 + port}" for port, name in enumerate(addresses)]
+        given += ["--backlog=7", "--tls-cert=a", "--tls-key=b"]
+        values = tomllib.loads(load(*given).as_toml())
         assert set(values) == {option.name for option in config.OPTIONS}
         flags = [part for name, value in values.items() for part in (f"--{name}", str(value))]
         variables = {option.variable: str(values[option.name]) for option in config.OPTIONS}
-        file.write_text(load("--backlog", "7").as_toml())
+        file.write_text(load(*given).as_toml())
         assert load(*flags) == load(**variables) == load("--config", str(file))
 
     def test_help_names_every_option(self) -> None:

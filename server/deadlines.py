@@ -1,0 +1,115 @@
+"""Which connections have been idle, or in the middle of a line, for too long.
+
+A timer per connection would be set anew at each echo, and a time of last use stored at each echo.
+Neither is needed, because the kernel keeps that time already: ``TCP_INFO`` says how long ago data
+last came and went. So an engine comes by every ``interval`` seconds, a part of the connections is
+looked at, and after a few steps all have been. An echo pays nothing, a thousand looks a second
+cost a few milliseconds, and a connection is closed up to half of its deadline late, never early.
+
+What a peer does not take is not looked for here. ``TCP_USER_TIMEOUT``, which accepted sockets
+inherit from their listener, makes the kernel end a connection whose peer has acknowledged nothing,
+or has kept its window shut, for ``--write-timeout`` seconds; the engine then sees ETIMEDOUT.
+"""
+
+import socket
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from typing import Protocol, TypeVar
+
+from server.config import Settings
+from server.fds import borrowed
+from server.metrics import Closed
+from server.protocol import SleepProtocol
+
+LONGEST_INTERVAL = 0.25
+"""Seconds between two steps, at most: this is the server's heartbeat, too."""
+
+SHORTEST_INTERVAL = 0.01
+
+STEPS = 16
+"""Into at least so many the shortest deadline is divided, so that no step has many looks."""
+
+ROUNDS = 4
+"""Each connection is looked at so many times in the time of its deadline."""
+
+_CLOSE_WAIT = 8
+"""The peer has ended its side and we have not (enum in net/tcp_states.h)."""
+
+# In struct tcp_info of linux/tcp.h: tcpi_state, the milliseconds since data was sent, and, after
+# those since an ACK was sent, which Linux does not fill, since data came.
+_TCP_INFO = struct.Struct("=B43xI4xI")
+
+
+class Watched(Protocol):
+    """A connection, as far as deadlines go."""
+
+    @property
+    def lines(self) -> SleepProtocol | None:
+        """Where the sleep service stands; None on an echo connection."""
+
+
+C = TypeVar("C", bound=Watched)
+
+
+class Deadlines:
+    """The deadlines of one server's connections. A time of 0 in the settings is no deadline."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._idle = settings.idle_timeout
+        self._half_close = settings.half_close_timeout
+        self._line = settings.line_timeout
+        shortest = min((each for each in (self._idle, self._half_close) if each), default=0.0)
+        steps = (each / STEPS for each in (shortest, self._line) if each)
+        self.interval = max(SHORTEST_INTERVAL, min([LONGEST_INTERVAL, *steps]))
+        """Seconds between two calls of ``overdue``."""
+        self._quiet_round = self._steps(shortest)
+        self._line_round = self._steps(self._line)
+        self._step = 0
+
+    def _steps(self, deadline: float) -> int:
+        return max(1, round(deadline / ROUNDS / self.interval))
+
+    def overdue(self, live: Mapping[int, C]) -> Iterator[tuple[C, Closed]]:
+        """Look at this step's part of the connections, given by descriptor.
+
+        Yields those to be closed, and why; closing may change ``live``.
+        """
+        self._step += 1
+        now = time.monotonic()
+        if self._line:
+            for fd in self._part(live, self._line_round):
+                if (one := live.get(fd)) and one.lines and self._line_is_late(one.lines, now):
+                    yield one, Closed.LINE_TIMEOUT
+        if self._idle or self._half_close:
+            for fd in self._part(live, self._quiet_round):
+                if (one := live.get(fd)) and (reason := self._quiet_for_too_long(fd, one)):
+                    yield one, reason
+
+    def _part(self, live: Mapping[int, C], steps: int) -> list[int]:
+        turn = self._step % steps
+        # A copy in one step: in the threads engine others come and go meanwhile.
+        return [fd for fd in tuple(live) if fd % steps == turn]
+
+    def _line_is_late(self, lines: SleepProtocol, now: float) -> bool:
+        """A line is timed as a whole: a byte now and then does not keep it going."""
+        if not lines.in_line:
+            return False
+        if lines.seen_at is None:
+            lines.seen_at = now
+        return now - lines.seen_at >= self._line
+
+    def _quiet_for_too_long(self, fd: int, one: Watched) -> Closed | None:
+        if one.lines and one.lines.busy:
+            return None  # not the peer is idle, but we owe it an answer
+        try:
+            with borrowed(fd) as sock:
+                info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        except OSError:
+            return None  # closed meanwhile
+        state, sent, received = _TCP_INFO.unpack(info)
+        quiet = min(sent, received) / 1000
+        if state == _CLOSE_WAIT:
+            late = self._half_close and quiet >= self._half_close
+            return Closed.HALF_CLOSE_TIMEOUT if late else None
+        return Closed.IDLE_TIMEOUT if self._idle and quiet >= self._idle else None

@@ -1,0 +1,23 @@
+"""A socket's options by its descriptor alone.
+
+The engines hold their connections as sockets, streams or transports, and uvloop's transports give
+no socket that can be asked for everything. What they have in common is the descriptor.
+"""
+
+import socket
+
+
+class borrowed:
+    """A socket object for a descriptor that belongs to somebody else, who will close it."""
+
+    __slots__ = ("_sock",)
+
+    def __init__(self, fd: int) -> None:
+        # The family is not looked at by what is asked here, and finding it out is a system call.
+        self._sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
+
+    def __enter__(self) -> socket.socket:
+        return self._sock
+
+    def __exit__(self, *_: object) -> None:
+        self._sock.detach()

@@ -1,0 +1,71 @@
+"""The server's certificate, and how it is exchanged for a new one while the server runs.
+
+One ``SSLContext`` for all TLS listeners and for the life of the process: connections keep what
+they have agreed on, and a handshake takes whatever the context holds when it begins. So a reload
+is a second ``load_cert_chain`` into the same context. It is tried on another one first, because
+OpenSSL takes the certificate before it finds that the key does not belong to it.
+"""
+
+import logging
+import ssl
+
+from server import logs
+from server.config import Settings
+from server.errors import UsageError
+
+ACCEPTED_PER_TURN = 2
+"""Connections that a TLS listener of an event loop accepts before the others get their turn. A
+handshake is a millisecond of arithmetic; in a flood of them the established wait for two."""
+
+
+class Certificate:
+    """The certificate and key files of the settings, and the context that holds them."""
+
+    def __init__(self, settings: Settings) -> None:
+        assert settings.tls_cert is not None
+        self._cert = settings.tls_cert
+        self._key = settings.tls_key or settings.tls_cert
+        self.context = _context()
+        try:
+            self._load(self.context)
+        except OSError as error:  # SSLError is one
+            raise UsageError(
+                f"cannot use the certificate: {self._explain(error)}; "
+                "--tls-cert and --tls-key name PEM files that belong together"
+            ) from None
+
+    def reload(self) -> bool:
+        """Read the files again. On any fault the old ones stay in use, and the log says why."""
+        try:
+            self._load(_context())
+            self._load(self.context)
+        except OSError as error:
+            logs.event(
+                logging.ERROR,
+                "cannot reload the certificate, the old one stays in use",
+                error=self._explain(error),
+            )
+            return False
+        logs.event(logging.INFO, "certificate reloaded", file=self._cert)
+        return True
+
+    def _load(self, context: ssl.SSLContext) -> None:
+        # Without a callback OpenSSL would ask for the passphrase on the terminal.
+        context.load_cert_chain(self._cert, self._key, password=_no_passphrase)
+
+    def _explain(self, error: OSError) -> str:
+        if isinstance(error, ssl.SSLError):
+            return f"{self._cert!a} with {self._key!a}: {error.reason or error}"
+        return f"{self._cert!a} with {self._key!a}: {error.strerror or error}"
+
+
+def _context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # A peer must not make us do the costly part again and again; Python leaves it allowed.
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    return context
+
+
+def _no_passphrase() -> str:
+    raise ssl.SSLError(0, "the key is encrypted; the server starts without anybody to ask")
