@@ -6,6 +6,7 @@ is a second ``load_cert_chain`` into the same context. It is tried on another on
 OpenSSL takes the certificate before it finds that the key does not belong to it.
 """
 
+import errno
 import logging
 import ssl
 
@@ -54,9 +55,8 @@ class Certificate:
         context.load_cert_chain(self._cert, self._key, password=_no_passphrase)
 
     def _explain(self, error: OSError) -> str:
-        if isinstance(error, ssl.SSLError):
-            return f"{self._cert!a} with {self._key!a}: {error.reason or error}"
-        return f"{self._cert!a} with {self._key!a}: {error.strerror or error}"
+        reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        return f"{self._cert!a} with {self._key!a}: {reason or error}"
 
 
 def _context() -> ssl.SSLContext:
@@ -68,4 +68,4 @@ def _context() -> ssl.SSLContext:
 
 
 def _no_passphrase() -> str:
-    raise ssl.SSLError(0, "the key is encrypted; the server starts without anybody to ask")
+    raise OSError(errno.EACCES, "the key is encrypted, and there is nobody to ask; decrypt it")

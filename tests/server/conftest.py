@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.harness import MODES, ServerProcess
+from tests.server.harness import MODES, Authority, ServerProcess
 
 Start = Callable[..., ServerProcess]
 
@@ -27,13 +27,19 @@ def server(
     assert "aborted=0" in process.log()  # no connection outlived its client
 
 
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who has signed the certificate of the servers that speak TLS."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
 @pytest.fixture
 def start(mode: str, tmp_path: Path) -> Iterator[Start]:
     """Starts a server of the test's own, with arguments, on each engine in turn."""
     started: list[ServerProcess] = []
 
-    def start_server(*arguments: str) -> ServerProcess:
-        process = ServerProcess(tmp_path, mode, *arguments)
+    def start_server(*arguments: str, authority: Authority | None = None) -> ServerProcess:
+        process = ServerProcess(tmp_path, mode, *arguments, authority=authority)
         started.append(process)
         return process
 

@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
+import trustme
 
 MODES = ("runtime", "threads", "uvloop", "uvloop-protocol", "asyncio")
 
@@ -26,12 +28,38 @@ TIMEOUT = 10.0
 """Seconds after which something that should happen is held not to happen."""
 
 
-class ServerProcess:
-    """A running server on ports of the kernel's choice."""
+class Authority:
+    """A certificate authority, a certificate of its own making in a file, and who trusts it."""
 
-    def __init__(self, directory: Path, mode: str, *arguments: str) -> None:
+    def __init__(self, directory: Path) -> None:
+        self._ca = trustme.CA()
+        self.file = directory / "server.pem"
+        self.renew()
+
+    def renew(self) -> None:
+        """Put a new certificate, with its key, into the file."""
+        self._ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(self.file)
+
+    def context(self) -> ssl.SSLContext:
+        """A client's, which trusts this authority."""
+        context = ssl.create_default_context()
+        self._ca.configure_trust(context)
+        return context
+
+
+class ServerProcess:
+    """A running server on ports of the kernel's choice, with TLS if given an authority."""
+
+    def __init__(
+        self, directory: Path, mode: str, *arguments: str, authority: Authority | None = None
+    ) -> None:
         self._log = directory / "stderr"
-        listeners = ("--echo", "127.0.0.1:0", "--sleep", "127.0.0.1:0")
+        self._authority = authority
+        names = ["echo", "sleep"]
+        if authority is not None:
+            names += ["echo-tls", "sleep-tls"]
+            arguments = (f"--tls-cert={authority.file}", *arguments)
+        listeners = [f"--{name}=127.0.0.1:0" for name in names]
         with self._log.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "server", "--mode", mode, *listeners, *arguments],
@@ -40,7 +68,7 @@ class ServerProcess:
                 env=clean_environment(),
             )
         self._ports: dict[str, int] = {}
-        for _ in range(2):
+        for _ in names:
             word, service, address = self._read_line().split()
             assert word == "listening"
             self._ports[service] = int(address.rpartition(":")[2])
@@ -74,6 +102,15 @@ class ServerProcess:
         """A connection to a service; no operation on it waits for ever."""
         return socket.create_connection(("127.0.0.1", self._ports[service]), timeout=TIMEOUT)
 
+    def connect_tls(self, service: str, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
+        """The same over TLS, with the handshake made; a cut-off is an error, not an end."""
+        assert self._authority is not None
+        return (context or self._authority.context()).wrap_socket(
+            self.connect(f"{service}-tls"),
+            server_hostname="127.0.0.1",
+            suppress_ragged_eofs=False,
+        )
+
     def echoes(self) -> bool:
         """Whether a new connection gets its bytes back."""
         with self.connect("echo") as sock:
@@ -102,6 +139,25 @@ class ServerProcess:
     def log(self) -> str:
         """What it has written to standard error."""
         return self._log.read_text()
+
+    def figures(self) -> dict[str, int]:
+        """What it counted, by name and by reason, as the last line of its log says."""
+        (line,) = (line for line in self.log().splitlines() if " stopped " in line)
+        words = line.partition(" stopped ")[2].split()
+        return {key: int(value) for key, _, value in (word.partition("=") for word in words)}
+
+    def closed(self) -> dict[str, int]:
+        """How many connections ended, by reason, the harness's own first one left out."""
+        figures = self.figures()
+        figures["finished"] -= 1
+        connections = figures.pop("connections") - 1
+        closes = {
+            name: count
+            for name, count in figures.items()
+            if count and name not in ("received", "sent")
+        }
+        assert sum(closes.values()) == connections
+        return closes
 
     def refuses(self) -> bool:
         """Whether a connection attempt fails: refused, or reset as the listener closes."""

@@ -1,0 +1,280 @@
+"""Deadlines: who is cut off, who is not, and never early."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from server import config
+from server.deadlines import Deadlines
+from server.metrics import Closed
+from server.protocol import SleepProtocol
+from tests.server.conftest import Start
+from tests.server.harness import (
+    ServerProcess,
+    eventually,
+    receive,
+    receive_line,
+    receive_rest,
+    send_until_stuck,
+)
+
+MIB = 1 << 20
+
+
+def seconds_until_closed(sock: socket.socket) -> float:
+    began = time.monotonic()
+    with contextlib.suppress(ConnectionResetError):
+        receive_rest(sock)
+    return time.monotonic() - began
+
+
+class TestIdle:
+    @pytest.mark.parametrize("service", ["echo", "sleep"])
+    def test_a_connection_that_says_nothing_is_closed(self, start: Start, service: str) -> None:
+        server = start("--idle-timeout", "0.3")
+        with server.connect(service) as sock:
+            assert seconds_until_closed(sock) >= 0.25  # a few milliseconds went by before
+        server.stop()
+        assert server.closed() == {"idle_timeout": 1}
+
+    def test_one_that_falls_silent_is_closed_that_long_after(self, start: Start) -> None:
+        server = start("--idle-timeout", "0.3")
+        with server.connect("echo") as sock:
+            for _ in range(10):
+                sock.sendall(b"still here")
+                assert receive(sock, 10) == b"still here"
+                time.sleep(0.05)
+            assert seconds_until_closed(sock) >= 0.2
+        server.stop()
+        assert server.closed() == {"idle_timeout": 1}
+
+    def test_waiting_for_an_answer_is_not_idle(self, start: Start) -> None:
+        server = start("--idle-timeout", "0.1", "--half-close-timeout", "0.1")
+        with server.connect("sleep") as sock, server.connect("sleep") as half_closed:
+            sock.sendall(b"0.5\n")
+            half_closed.sendall(b"0.5\n")
+            half_closed.shutdown(socket.SHUT_WR)
+            assert receive_line(sock) == receive_rest(half_closed) == b"0.5\n"
+            assert seconds_until_closed(sock) >= 0.05
+        server.stop()
+        assert server.closed() == {"idle_timeout": 1, "finished": 1}
+
+
+class TestLine:
+    def test_a_line_that_trickles_is_cut_off(self, start: Start) -> None:
+        server = start("--line-timeout", "0.3")
+        with server.connect("sleep") as sock:
+            sock.sendall(b"0\n0.")
+            assert receive_line(sock) == b"0\n"
+            began = time.monotonic()
+            with contextlib.suppress(OSError):
+                while time.monotonic() < began + 5:
+                    sock.send(b"0")
+                    time.sleep(0.03)
+            assert 0.25 <= time.monotonic() - began < 4
+        assert eventually(server.is_idle)
+        server.stop()
+        assert server.closed() == {"line_timeout": 1}
+
+    def test_whole_lines_now_and_then_are_not(self, start: Start) -> None:
+        server = start("--line-timeout", "0.2")
+        with server.connect("sleep") as sock:
+            for _ in range(8):
+                sock.sendall(b"0.")
+                time.sleep(0.05)
+                sock.sendall(b"0\n")
+                assert receive_line(sock) == b"0.0\n"
+            sock.sendall(b"0.5\n0.0")  # the second begins behind an answer that is on its way
+            assert receive_line(sock) == b"0.5\n"
+            sock.sendall(b"\n")
+            assert receive_line(sock) == b"0.0\n"
+        server.stop()
+        assert server.closed() == {"finished": 1}
+
+    def test_an_echo_has_no_lines(self, start: Start) -> None:
+        server = start("--line-timeout", "0.05")
+        with server.connect("echo") as sock:
+            sock.sendall(b"no newline")
+            time.sleep(0.15)
+            assert receive(sock, 10) == b"no newline"
+            assert receive_nothing(sock)
+
+
+class TestWriting:
+    @pytest.mark.parametrize("service", ["echo", "sleep"])
+    def test_a_peer_that_reads_nothing_is_cut_off(self, start: Start, service: str) -> None:
+        server = start("--write-timeout", "0.5")
+        with server.connect(service) as sock:
+            assert send_until_stuck(sock, b"0\n" * 30_000, 64 * MIB) < 64 * MIB
+            assert eventually(server.is_idle)
+        server.stop()
+        assert server.closed() == {"peer_timeout": 1}
+
+    def test_one_that_reads_is_not(self, start: Start) -> None:
+        server = start("--write-timeout", "0.5")
+        with server.connect("echo") as sock:
+            sent = 0
+            sock.settimeout(5)
+            began = time.monotonic()
+            while time.monotonic() < began + 1:
+                sock.sendall(bytes(65536))
+                sent += 65536
+                assert receive(sock, 65536) == bytes(65536)
+        server.stop()
+        assert server.closed() == {"finished": 1}
+
+
+class TestHalfClose:
+    def test_one_that_reads_gets_everything(self, start: Start) -> None:
+        server = start("--half-close-timeout", "0.3", "--idle-timeout", "0.3")
+        with server.connect("echo") as sock:
+            sock.sendall(bytes(3 * MIB))
+            sock.shutdown(socket.SHUT_WR)
+            assert len(receive_rest(sock)) == 3 * MIB
+        server.stop()
+        assert server.closed() == {"finished": 1}
+
+
+def test_zero_is_no_deadline(start: Start) -> None:
+    names = ("idle", "line", "write", "half-close")
+    server = start(*(f"--{name}-timeout=0" for name in names))
+    with server.connect("echo") as idle, server.connect("sleep") as in_line:
+        in_line.sendall(b"0.")
+        time.sleep(0.3)
+        assert receive_nothing(idle)
+        assert receive_nothing(in_line)
+    server.stop()
+    assert set(server.closed()) <= {"finished", "bad_line", "broken"}
+
+
+def test_cutting_off_many_at_a_time_disturbs_nobody(start: Start) -> None:
+    server = start("--idle-timeout", "0.3")
+    with contextlib.ExitStack() as stack:
+        busy = stack.enter_context(server.connect("echo"))
+        for _ in range(200):
+            stack.enter_context(server.connect("echo"))
+        began = time.monotonic()
+        while time.monotonic() < began + 5 and server.fds() > server.idle_fds + 1:
+            busy.sendall(b"here")
+            assert receive(busy, 4) == b"here"
+        assert server.fds() == server.idle_fds + 1
+    server.stop()
+    assert server.closed() == {"idle_timeout": 200, "finished": 1}
+
+
+@dataclass
+class One:
+    """A connection without an engine."""
+
+    sock: socket.socket
+    lines: SleepProtocol | None = None
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        with client, listener.accept()[0] as accepted:
+            yield client, accepted
+
+
+def overdue(live: dict[int, One], *flags: str, seconds: float) -> list[Closed]:
+    """Who is cut off within so many seconds."""
+    deadlines = Deadlines(config.load(flags, {}, 1000)[0])
+    found = []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for one, reason in deadlines.overdue(live):
+            found.append(reason)
+            del live[one.sock.fileno()]
+        time.sleep(deadlines.interval)
+    return found
+
+
+class TestLooks:
+    def test_each_is_looked_at_within_a_quarter_of_the_deadline(
+        self, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        # Whatever the descriptor is, which decides in which step its turn comes.
+        _, accepted = pair
+        socks = [accepted.dup() for _ in range(20)]
+        live = {sock.fileno(): One(sock) for sock in socks}
+        assert overdue(live, "--idle-timeout", "0.2", seconds=0.5) == [Closed.IDLE_TIMEOUT] * 20
+        for sock in socks:
+            sock.close()
+
+    def test_one_that_is_closed_meanwhile_is_passed_over(
+        self, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        _, accepted = pair
+        live = {accepted.fileno(): One(accepted)}
+        accepted.close()
+        assert overdue(live, "--idle-timeout", "0.05", seconds=0.2) == []
+
+    def test_one_whose_peer_has_ended_has_a_deadline_of_its_own(
+        self, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        # Not through an engine: how much must be unsent for it to wait is up to the kernel.
+        client, accepted = pair
+        flags = ("--idle-timeout", "0.1", "--half-close-timeout", "0.4")
+        client.shutdown(socket.SHUT_WR)
+        assert overdue({accepted.fileno(): One(accepted)}, *flags, seconds=0.3) == []
+        assert overdue({accepted.fileno(): One(accepted)}, *flags, seconds=0.4) == [
+            Closed.HALF_CLOSE_TIMEOUT
+        ]
+
+    def test_one_that_is_owed_an_answer_is_not_idle(
+        self, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        _, accepted = pair
+        lines = SleepProtocol(100, 1)
+        one = One(accepted, lines)
+        assert next(lines.feed(b"1\n")) is not None
+        assert overdue({accepted.fileno(): one}, "--idle-timeout", "0.05", seconds=0.2) == []
+
+    def test_a_line_is_timed_from_its_own_beginning(
+        self, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        client, accepted = pair
+        lines = SleepProtocol(100, 1)
+        one = One(accepted, lines)
+        deadlines = Deadlines(config.load(["--line-timeout", "0.2"], {}, 1000)[0])
+        until = time.monotonic() + 0.5
+        while time.monotonic() < until:
+            client.send(b".")
+            assert next(lines.feed(b"0."), None) is None
+            assert list(deadlines.overdue({accepted.fileno(): one})) == []
+            time.sleep(0.03)
+            assert next(lines.feed(b"0\n"), None) is not None
+            assert lines.busy
+            assert next(lines, None) is None
+
+    def test_steps_are_no_longer_than_a_sixteenth_of_the_deadline(self) -> None:
+        def interval(*flags: str) -> float:
+            return Deadlines(config.load(flags, {}, 1000)[0]).interval
+
+        assert interval() == 0.25
+        assert interval("--line-timeout", "1.6") == pytest.approx(0.1)
+        assert interval("--idle-timeout", "0.8") == pytest.approx(0.05)
+        assert interval("--half-close-timeout", "0.001") == 0.01
+
+
+def receive_nothing(sock: socket.socket) -> bool:
+    """Whether the connection is open and quiet."""
+    sock.setblocking(False)
+    try:
+        sock.recv(1)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def test_the_server_itself_still_serves(start: Start) -> None:
+    server: ServerProcess = start("--idle-timeout", "0.05", "--line-timeout", "0.05")
+    for _ in range(5):
+        assert server.echoes()
+        time.sleep(0.03)
