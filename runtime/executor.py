@@ -327,10 +327,17 @@ _OWN_CODE = frozenset(
 )
 
 
+#: The place where a task was last spawned.  A server's tasks all come from one: they share it.
+_last_site: tuple[CodeType, int] = (sys._getframe().f_code, 0)
+
+
 def spawn_site(depth: int) -> tuple[CodeType, int]:
     """The place in the code that called `depth` frames up; a line number costs more, later."""
-    frame = sys._getframe(depth + 1)
-    return frame.f_code, frame.f_lasti
+    global _last_site
+    frame, site = sys._getframe(depth + 1), _last_site
+    if site[0] is not frame.f_code or site[1] != frame.f_lasti:
+        site = _last_site = frame.f_code, frame.f_lasti
+    return site
 
 
 def spawn(coro: Awaitable[T], *, name: str | None = None) -> JoinHandle[T]:

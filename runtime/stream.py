@@ -11,20 +11,20 @@ the reactor only when the kernel says "not now".  What it learns from each call 
 That makes an echo one `recv`, one `send` and a share of one `epoll_wait`, which is all that a
 server in C does.  The rest is arranged so that Python adds little to it: `recv` and `send_all` are
 generators that `yield` by themselves (one frame fewer to resume than an `async def` around
-`park`), the socket's methods are bound once, and closing puts a function that raises in their
-place, so that nobody has to ask "closed?" before each call.
+`park`), and closing puts something whose methods raise in the place of the socket, so that nobody
+has to ask "closed?" before each call.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from operator import index
 from selectors import EVENT_READ
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from .closing import AsyncClosing
-from .errors import BrokenError, BusyError, closed
+from .errors import BrokenError, BusyError, ClosedSocket, closed
 from .executor import Executor
 from .leaf import leaf
 from .reactor import BOTH, Source
@@ -33,6 +33,9 @@ from .task import current_executor
 
 #: Bytes, or anything that shows itself as bytes.
 Buffer: TypeAlias = bytes | bytearray | memoryview
+
+#: In the place of a socket that was closed.
+CLOSED = cast(socket.socket, ClosedSocket())
 
 BUSY_READING = "another task is reading this stream; one reader at a time"
 NO_BYTES = "cannot receive no bytes: that would look like the end of the stream"
@@ -50,7 +53,7 @@ class Stream(AsyncClosing, Source):
     Close it when done, or use it as `async with stream:`.
     """
 
-    __slots__ = ("_executor", "_recv", "_send", "_socket")
+    __slots__ = ("_executor", "_input", "_output", "_socket")
 
     def __init__(self, sock: socket.socket) -> None:
         """Take over a connected socket; it becomes non-blocking."""
@@ -60,8 +63,8 @@ class Stream(AsyncClosing, Source):
         self.hangup = sock.family == socket.AF_UNIX
         self._executor: Executor = current_executor()
         self._socket = sock
-        self._recv: Callable[[int], bytes] = sock.recv
-        self._send: Callable[[Buffer], int] = sock.send
+        # Where calls go; each is CLOSED when its direction is.
+        self._input = self._output = sock
         self._executor.reactor.register(self)
 
     def __repr__(self) -> str:
@@ -72,12 +75,12 @@ class Stream(AsyncClosing, Source):
 
         Raises BusyError if a task waits on the stream, ClosedError if it is closed.
         """
-        if self._recv is closed:
+        if self._input is CLOSED:
             closed()
         if self.reader is not None or self.writer is not None:
             raise BusyError("a task waits on this stream; it cannot be taken away")
         self._executor.reactor.deregister(self)
-        self._recv = self._send = closed
+        self._input = self._output = CLOSED
         self.readable = True  # so that whoever uses it still finds out by trying
         return self._socket
 
@@ -112,7 +115,7 @@ class Stream(AsyncClosing, Source):
         while True:
             if self.readable:
                 try:
-                    data = self._recv(limit)
+                    data = self._input.recv(limit)
                 except BlockingIOError:
                     self.readable = False
                 except OSError as error:
@@ -150,10 +153,8 @@ class Stream(AsyncClosing, Source):
         if self.reader is not None:
             raise BusyError(BUSY_READING)
         while True:
-            if self._recv is closed:
-                closed()
             try:
-                count = self._socket.recv_into(buffer)
+                count = self._input.recv_into(buffer)
             except BlockingIOError:
                 yield from wait_readable(self, executor)
             except OSError as error:
@@ -174,7 +175,7 @@ class Stream(AsyncClosing, Source):
         if self.writer is not None:
             raise BusyError(BUSY_WRITING)
         try:
-            sent = self._send(data)
+            sent = self._output.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -190,7 +191,7 @@ class Stream(AsyncClosing, Source):
         while rest:
             yield from wait_writable(self, executor)
             try:
-                rest = rest[self._send(rest) :]
+                rest = rest[self._output.send(rest) :]
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -204,19 +205,19 @@ class Stream(AsyncClosing, Source):
         """
         if self.writer is not None:
             raise BusyError(BUSY_WRITING)
-        if self._recv is closed:
+        if self._input is CLOSED:
             closed()
-        if self._send is closed:
+        if self._output is CLOSED:
             return  # once both ends have sent theirs, the kernel calls it "not connected"
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError as error:
             raise broken(error) from error
-        self._send = closed
+        self._output = CLOSED
 
     def close(self) -> None:
         """Close both directions.  Tasks that wait on the stream get ClosedError; again: nothing."""
-        if self._recv is closed:
+        if self._input is CLOSED:
             return
-        self._recv = self._send = closed
+        self._input = self._output = CLOSED
         close_source(self, self._executor, self._socket)

@@ -33,7 +33,7 @@ from .reactor import BOTH
 from .readiness import give_way, wait_writable
 from .scopes import timeout
 from .sealing import HandshakeError, Sealing, TlsError, TruncatedError
-from .stream import BUSY_READING, BUSY_WRITING, NO_BYTES, Buffer, Stream, broken
+from .stream import BUSY_READING, BUSY_WRITING, CLOSED, NO_BYTES, Buffer, Stream, broken
 from .task import Task
 
 #: How many bytes are asked of the kernel, and how many are sealed, at a time.
@@ -259,7 +259,7 @@ class TlsStream(Stream):
         if sealed is None:
             return (yield from self._send_pieces(memoryview(data), executor))
         try:
-            sent = self._send(sealed)
+            sent = self._output.send(sealed)
         except BlockingIOError:
             pass
         except OSError as error:
@@ -302,7 +302,7 @@ class TlsStream(Stream):
         """
         if self._writing():
             raise BusyError(BUSY_WRITING)
-        if self._recv is closed:
+        if self._input is CLOSED:
             closed()
         if not self._secured:
             raise RuntimeError("no handshake has been made: await stream.handshake() before")
@@ -322,7 +322,7 @@ class TlsStream(Stream):
         then a regular end would be a lie.  Tasks that wait on the stream get ClosedError.  Again:
         nothing.
         """
-        if self._recv is closed:
+        if self._input is CLOSED:
             return
         if self._secured and not self._cut and not self._writing():
             self._sealing.close_notify()
@@ -331,7 +331,7 @@ class TlsStream(Stream):
         # Bytes that lie unread in the kernel turn the close into a reset, which can destroy what
         # was just sent.  In TLS 1.3 there are such bytes: session tickets, unasked for.
         with suppress(OSError):
-            self._recv(CHUNK)
+            self._input.recv(CHUNK)
         self._finished = True
         self._opened.clear()
         self._sealing.ended = False  # so that a reader gets to the socket, and finds it closed
@@ -378,7 +378,7 @@ class TlsStream(Stream):
     def _receive(self) -> bytes | None:
         """Sealed bytes, b"" at their end; None if there are none now."""
         try:
-            sealed = self._recv(CHUNK)
+            sealed = self._input.recv(CHUNK)
         except BlockingIOError:
             self.readable = False
             return None
@@ -394,7 +394,7 @@ class TlsStream(Stream):
         sealing = self._sealing
         if sealing.unsent:
             try:
-                sealing.unsent = sealing.unsent[self._send(sealing.unsent) :]
+                sealing.unsent = sealing.unsent[self._output.send(sealing.unsent) :]
             except BlockingIOError:
                 self.writable = False
 

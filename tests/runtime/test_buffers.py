@@ -1,6 +1,7 @@
 """Every kind of memory that is received into or sent from, to the last byte."""
 
 import random
+import socket
 from typing import Any, cast
 
 import pytest
@@ -84,16 +85,17 @@ def test_as_many_bytes_sent_as_there_are_items_is_not_all_of_them(run: Runner) -
         async with left, right:
             send = left.socket.send
 
-            def send_a_little(buffer: Buffer) -> int:
-                spawn(make_room())
-                return send(memoryview(buffer).cast("B")[:8])
+            class TakesALittle:
+                def send(self, buffer: Buffer) -> int:
+                    spawn(make_room())
+                    return send(memoryview(buffer).cast("B")[:8])
 
             async def make_room() -> None:
                 left.writable = True
                 if left.writer is not None:
                     left.writer.wake()
 
-            left._send = send_a_little
+            left._output = cast(socket.socket, TakesALittle())
             await left.send_all(memoryview(data).cast("I"))
             left.send_eof()
             return await receive(right, 100)

@@ -721,32 +721,36 @@ def test_a_flood_leaves_the_others_their_turn(run: Runner) -> None:
     assert run(main) >= 3
 
 
+class CountingSocket:
+    """A socket, and how often it was read and written."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.reads = self.writes = 0
+
+    def recv(self, limit: int) -> bytes:
+        self.reads += 1
+        return self._sock.recv(limit)
+
+    def send(self, data: Any) -> int:
+        self.writes += 1
+        return self._sock.send(data)
+
+
 def test_an_echo_costs_one_read_and_one_write(run: Runner) -> None:
     async def main() -> tuple[int, int]:
         client, server = await tls_pair()
         async with client, server:
-            reads = writes = 0
-            recv, send = server._recv, server._send
-
-            def counted_recv(limit: int) -> bytes:
-                nonlocal reads
-                reads += 1
-                return recv(limit)
-
-            def counted_send(data: Any) -> int:
-                nonlocal writes
-                writes += 1
-                return send(data)
-
-            server._recv, server._send = counted_recv, counted_send
+            counting = CountingSocket(server.socket)
+            server._input = server._output = cast(socket.socket, counting)
             echoing = spawn(echo(server, 65536))
             await turns(3)
-            reads = writes = 0
+            counting.reads = counting.writes = 0
             for _ in range(50):
                 await client.send_all(b"hello")
                 assert await client.recv(100) == b"hello"
             client.send_eof()
-            counted = reads, writes
+            counted = counting.reads, counting.writes
             await echoing
             return counted
 
