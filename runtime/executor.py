@@ -183,12 +183,23 @@ class Executor:
             outside.popleft()()
 
     def _run_ready(self) -> None:
-        """Resume each task that is ready now, once; the hot loop."""
-        ready, now, blank = self._ready, self.time, self.blank
-        popleft = ready.popleft
+        """Resume each task that is ready now, once."""
+        left = len(self._ready)
+        self.resumed += left
+        while left:
+            left = self.blank.run(self._resume, left)
+
+    def _resume(self, count: int) -> int:
+        """Resume the next `count` tasks, or fewer; returns how many are left.  The hot loop.
+
+        It runs in the one empty context of all tasks that never set a context variable, and so need
+        not be taken there one by one.  One that sets its first keeps that context as its own, and
+        for the rest there has to be a new one.
+        """
+        now, blank = self.time, self.blank
+        popleft = self._ready.popleft
         task: Task[Any] | None = None
-        self.resumed += len(ready)
-        for _ in range(len(ready)):
+        for left in range(count - 1, -1, -1):
             task = popleft()
             task.queued = False
             task.since = now
@@ -196,8 +207,10 @@ class Executor:
             try:
                 if task.cancelled:
                     yielded = task.throw(Cancelled())
+                elif task.context is None:
+                    yielded = task.coro.send(None)
                 else:
-                    yielded = (task.context or blank).run(task.coro.send, None)
+                    yielded = task.context.run(task.coro.send, None)
             except StopIteration as stop:
                 self._finish(task, stop.value, None)
             except BaseException as error:
@@ -210,12 +223,14 @@ class Executor:
                 if task.cancelled:
                     self._cancel_again(task)
             if blank:
-                # The task has set a context variable: this is its own context from now on.
                 task.context = blank
-                blank = self.blank = Context()
+                self.blank = Context()
+                task = self.current = None
+                return left
         # From Python 3.12 on, the frames of an exception refer to this one long after it is over:
         # with the task that raised it in here, that would be a cycle.
         task = self.current = None
+        return 0
 
     def _finish(self, task: Task[Any], value: Any, error: BaseException | None) -> None:
         if error is not None:
@@ -278,7 +293,7 @@ class Executor:
         except BaseException as error:
             self._finish(task, None, error)
         finally:
-            del task  # or the frame is a cycle, as in `_run_ready`
+            del task  # or the frame is a cycle, as in `_resume`
 
     def tasks(self) -> Iterator[Task[Any]]:
         """Every task that is not done."""
@@ -323,7 +338,7 @@ class Executor:
 
 
 _OWN_CODE = frozenset(
-    function.__code__ for function in (Executor._run_ready, Executor._reject, Task.throw)
+    function.__code__ for function in (Executor._resume, Executor._reject, Task.throw)
 )
 
 

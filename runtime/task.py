@@ -201,15 +201,16 @@ class Task(Generic[T]):
 
     def throw(self, error: BaseException) -> Any:
         """Resume the coroutine with `error` raised where it waits."""
-        coro, context = self.coro, self.context or self.executor.blank
+        coro, context = self.coro, self.context
         if isinstance(coro, CoroutineType) and getcoroutinestate(coro) == CORO_CREATED:
             # Not started: a throw would end it before its first line, and whatever
             # it was handed (a stream, say) would have no owner.
-            return context.run(coro.send, None)
+            return coro.send(None) if context is None else context.run(coro.send, None)
         try:
-            return context.run(coro.throw, error)
+            # Without a context of its own it is in the right one already.
+            return coro.throw(error) if context is None else context.run(coro.throw, error)
         finally:
-            del self, error  # or the frame is a cycle, as in `Executor._run_ready`
+            del self, error  # or the frame is a cycle, as in `Executor._resume`
 
     def finish(self, value: Any, error: BaseException | None) -> None:
         """Record the result and wake whoever awaits it."""

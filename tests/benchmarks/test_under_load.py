@@ -52,14 +52,13 @@ def test_tls_compares_the_servers_it_was_asked_for() -> None:
 def test_the_loop_without_its_counters_runs_as_before_and_counts_nothing() -> None:
     async def main() -> tuple[int, list[int]]:
         loop = current_executor()
-        bare = without_counters()
-        loop._run_ready = lambda: bare(loop)  # type: ignore[method-assign]
-        await runtime.yield_now()
-        before = runtime.statistics().resumed
-        results = await runtime.join_all(answer(n) for n in range(10))
-        counted = runtime.statistics().resumed - before
-        del loop._run_ready
+        with without_counters(loop):
+            await runtime.yield_now()
+            before = runtime.statistics().resumed
+            results = await runtime.join_all(answer(n) for n in range(10))
+            counted = runtime.statistics().resumed - before
         assert loop._run_ready.__func__ is Executor._run_ready  # type: ignore[attr-defined]
+        assert loop._resume.__func__ is Executor._resume  # type: ignore[attr-defined]
         return counted, results
 
     async def answer(n: int) -> int:

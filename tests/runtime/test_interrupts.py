@@ -105,6 +105,7 @@ LOOP = {
     Executor.run_while.__code__,
     Executor._poll.__code__,
     Executor._run_ready.__code__,
+    Executor._resume.__code__,
     Executor._finish.__code__,
 }
 
