@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 
 from rich.console import Console
@@ -19,6 +20,7 @@ from loadtest.command import INTERRUPTED
 from loadtest.doctor import check_machine, explain_shortage, short_of
 from loadtest.fds import raise_fd_limit
 from loadtest.judge import make_row
+from loadtest.limit import buildable
 from loadtest.machine import describe_machine
 from loadtest.pinning import Cores, choose_cores, pinned
 from loadtest.plan import Plan
@@ -41,6 +43,7 @@ def run_compare(plan: Plan, command: str, out: Console, err: Console) -> int:
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     rows: list[Row] = []
     with _sigterm_as_interrupt(), pinned(cores.observer), Reporter(err) as reporter:
+        plan = replace(plan, modes=buildable(plan.modes, plan.out, reporter))
         reporter.note(
             f"{len(plan.modes) * plan.repeats} runs of {plan.connections:,} connections, about "
             f"{plan.expected_seconds / 60:.1f} minutes; {cores.describe()}"

@@ -2,7 +2,8 @@
 
 `--mode M --echo 127.0.0.1:0 --sleep 127.0.0.1:0` makes it print `listening SERVICE HOST:PORT` for
 each listener once all are bound. Port 0 lets the kernel choose, so that a run never meets the
-TIME_WAIT sockets of the one before.
+TIME_WAIT sockets of the one before. The limit (`limit.py`) is a program that does the same without
+being asked, with the echo service alone.
 """
 
 import os
@@ -10,11 +11,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from loadtest.addresses import Target, parse_target
 from loadtest.child import POLL, Child, RunFailed
 from loadtest.figures import LineTail
+from loadtest.limit import LIMIT, binary
 from loadtest.pinning import CpuSet, pinned
 from loadtest.run_files import RunFiles
 
@@ -29,6 +32,9 @@ class ServerPlan(Protocol):
 
     @property
     def server_command(self) -> tuple[str, ...]: ...
+
+    @property
+    def out(self) -> Path: ...
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,8 @@ class Engine:
 
 
 def engine_command(plan: ServerPlan, mode: str) -> list[str]:
+    if mode == LIMIT:
+        return [str(binary(plan.out))]
     return [*plan.server_command, "--mode", mode, "--echo", "127.0.0.1:0", "--sleep", "127.0.0.1:0"]
 
 
@@ -62,10 +70,11 @@ def running_engine(plan: ServerPlan, mode: str, files: RunFiles, cpus: CpuSet) -
             os.environ,
         )
     with child:
-        yield Engine(child, _wait_until_listening(child, LineTail(files.server_out)))
+        services = SERVICES if mode != LIMIT else {"echo"}
+        yield Engine(child, _wait_until_listening(child, LineTail(files.server_out), services))
 
 
-def _wait_until_listening(child: Child, output: LineTail) -> Target:
+def _wait_until_listening(child: Child, output: LineTail, services: set[str]) -> Target:
     found: dict[str, str] = {}
     deadline = time.monotonic() + START_PATIENCE
     while time.monotonic() < deadline:
@@ -73,7 +82,7 @@ def _wait_until_listening(child: Child, output: LineTail) -> Target:
             match line.split():
                 case ["listening", service, address]:
                     found[service] = address
-        if found.keys() >= SERVICES:
+        if found.keys() >= services:
             return parse_target(found["echo"])
         child.check_alive("before it listened")
         time.sleep(POLL)

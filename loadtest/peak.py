@@ -18,6 +18,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -28,6 +29,7 @@ from loadtest.command import BAD_INPUT, INTERRUPTED, Parser, positive
 from loadtest.doctor import Need, check_machine, explain_shortage, short_of
 from loadtest.engine_process import Engine, running_engine
 from loadtest.fds import raise_fd_limit
+from loadtest.limit import buildable
 from loadtest.options import argument
 from loadtest.peak_results import Peak, PeakPlan, PeakResults, print_peaks, write_peaks
 from loadtest.pinning import Cores, choose_cores, pinned
@@ -36,6 +38,7 @@ from loadtest.progress import Reporter
 from loadtest.run_files import RunFiles
 from loadtest.sampler import Sample, Sampler
 
+DEFAULT_MODES = "runtime,uvloop,uvloop-protocol,c-epoll"
 CLIENT = "redis-benchmark"
 # With its Redis framing this makes 64 bytes on the wire.
 PAYLOAD = "x" * 43
@@ -70,6 +73,7 @@ def main(argv: Sequence[str]) -> int:
     cores = choose_cores()
     results = PeakResults()
     with pinned(cores.observer), Reporter(Console(stderr=True)) as reporter:
+        plan = replace(plan, modes=buildable(plan.modes, plan.out, reporter))
         reporter.note(
             f"{len(plan.runs())} runs of {plan.requests:,} echoes over {plan.connections:,} "
             f"connections; {cores.describe().replace('Locust', CLIENT)}"
@@ -79,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     print_peaks(plan, results, Console())
     if interrupted:
         return INTERRUPTED
-    return 1 if results.failures else 0
+    return 1 if results.failures or not results.peaks else 0
 
 
 def _run_all(plan: PeakPlan, cores: Cores, results: PeakResults, reporter: Reporter) -> bool:
@@ -177,9 +181,9 @@ def _parser() -> Parser:
     add(
         "--modes",
         type=argument(parse_modes),
-        default=("runtime", "uvloop", "uvloop-protocol"),
+        default=parse_modes(DEFAULT_MODES),
         metavar="M,M",
-        help=f"engines, of {', '.join(MODES)} (default runtime,uvloop,uvloop-protocol)",
+        help=f"engines, of {', '.join(MODES)} (default {DEFAULT_MODES})",
     )
     add("--connections", type=argument(positive), default=10_000, metavar="N", help="default 10000")
     add(

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.doctor import Need
+from loadtest.limit import LIMIT
 
-# The engines of `python -m server --mode`; known here by name only.
-MODES = ("runtime", "threads", "uvloop", "uvloop-protocol", "asyncio")
+# The engines of `python -m server --mode`, known here by name only, and what bounds them all.
+MODES = ("runtime", "threads", "uvloop", "uvloop-protocol", "asyncio", LIMIT)
 DEFAULT_MODES = "runtime,threads,uvloop"
 # The default load: at any number of connections, about this many echoes a second in all, so that
 # one Locust process carries it and every engine can.
