@@ -1,16 +1,7 @@
 """TLS streams: what is sent is sealed, what has come is opened, and the rest is a `Stream`.
 
-`sealing.py` turns bytes into records and back; here is when to wait.  The fact that shaped this
-file: what has come is opened *at once and to the last record*, however little was asked for.  So
-nothing can lie inside of OpenSSL that no edge will tell of, and the socket's own rule stays sound:
-a read that came back short has emptied it.  The surplus waits in the stream, at most a chunk.
-
-A reader and a writer cannot ignore each other, because either may have to do the other's work:
-
-* Reading can produce an answer (to a key update, to a handshake) that finds no room.  If nobody
-  writes, the reader waits for room as well as for bytes.
-* In TLS 1.2 a handshake in mid-connection can stand before the next record.  The writer is then
-  *stalled* until more has come; if nobody reads, it reads.
+`sealing.py` turns bytes into records and back, `sealed_stream.py` knows when they must wait.  Here
+is what a user sees: the handshake, receiving, sending, and the two ways to end.
 """
 
 from __future__ import annotations
@@ -19,10 +10,9 @@ import socket
 import ssl
 from collections.abc import Generator
 from contextlib import suppress
-from errno import EPIPE
 from functools import cache
 from operator import index
-from selectors import EVENT_READ, EVENT_WRITE
+from selectors import EVENT_READ
 from typing import Any, NoReturn
 
 from .errors import BrokenError, BusyError, closed
@@ -30,27 +20,17 @@ from .executor import Executor
 from .leaf import leaf
 from .locks import Lock
 from .reactor import BOTH
-from .readiness import give_way, wait_writable
+from .readiness import give_way
 from .scopes import timeout
-from .sealing import HandshakeError, Sealing, TlsError, TruncatedError
+from .sealed_stream import BUDGET_SHIFT, CHUNK, SealedStream
+from .sealing import HandshakeError, Sealing
 from .stream import BUSY_READING, BUSY_WRITING, CLOSED, NO_BYTES, Buffer, Stream, broken
-from .task import Task
 
-#: How many bytes are asked of the kernel, and how many are sealed, at a time.
-CHUNK = 65_536
 #: How long a handshake may take unless the caller says otherwise, in seconds.
 HANDSHAKE_TIMEOUT = 30.0
-#: OpenSSL's work goes by bytes (and a byte may be a record): 512 of them count as one operation of
-#: the budget, a chunk as all of it.
-_BUDGET_SHIFT = 9
-#: How many bytes may be unsent: what a writer has sealed (a chunk and a little), and answers that a
-#: peer demands by key updates, as many as it likes.  One that reads does not come near it.
-_MOST_UNSENT = 4 * CHUNK
-#: A size for the kernel's buffer that has room for more; the kernel cuts it down to what it allows.
-_AMPLE = 1 << 20
 
 
-class TlsStream(Stream):
+class TlsStream(SealedStream):
     """A stream over TLS.  One task may read it and one may write to it at the same time.
 
     The first use makes the handshake, or `handshake` does.  Close it when done, or use it as
@@ -61,17 +41,7 @@ class TlsStream(Stream):
     `allow_truncation` is given (some protocols have an end of their own).
     """
 
-    __slots__ = (
-        "_allow_truncation",
-        "_cut",
-        "_finished",
-        "_gate",
-        "_handshake_timeout",
-        "_opened",
-        "_sealing",
-        "_secured",
-        "_stalled",
-    )
+    __slots__ = ("_cut", "_finished", "_gate", "_handshake_timeout", "_secured")
 
     def __init__(
         self,
@@ -89,9 +59,8 @@ class TlsStream(Stream):
         be for.  Raises ValueError or ssl.SSLError, and takes nothing over, if the context does not
         suit.
         """
-        self._sealing = Sealing(context, server_side=server_side, server_hostname=server_hostname)
+        sealing = Sealing(context, server_side=server_side, server_hostname=server_hostname)
         self._handshake_timeout = handshake_timeout
-        self._allow_truncation = allow_truncation
         self._secured = False
         #: Whether nothing more may be sent: after `send_eof`, or closed.
         self._finished = False
@@ -99,11 +68,8 @@ class TlsStream(Stream):
         self._cut = False
         #: Held by the task that makes the handshake.
         self._gate: Lock | None = None
-        #: Plain bytes that nobody has asked for yet.
-        self._opened = bytearray()
-        #: The writer, while it waits for bytes to come.
-        self._stalled: Task[Any] | None = None
-        super().__init__(transport.detach() if isinstance(transport, Stream) else transport)
+        sock = transport.detach() if isinstance(transport, Stream) else transport
+        super().__init__(sock, sealing, allow_truncation=allow_truncation)
 
     @property
     def ssl_object(self) -> ssl.SSLObject:
@@ -264,7 +230,7 @@ class TlsStream(Stream):
             pass
         except OSError as error:
             raise broken(error) from error
-        executor.budget -= 1 + (len(sealed) >> _BUDGET_SHIFT)
+        executor.budget -= 1 + (len(sealed) >> BUDGET_SHIFT)
         if sent != len(sealed):
             sealing.unsent = sealed[sent:]
             yield from self._send_pieces(memoryview(b""), executor)
@@ -287,7 +253,7 @@ class TlsStream(Stream):
                 while (sealed := sealing.seal(data[start : start + CHUNK])) is None:
                     yield from self._wait_stalled(executor)
                 sealing.unsent += sealed
-                executor.budget -= 1 + (len(sealed) >> _BUDGET_SHIFT)
+                executor.budget -= 1 + (len(sealed) >> BUDGET_SHIFT)
                 yield from self._drain(executor)
         except BaseException:
             self._cut = True
@@ -338,148 +304,6 @@ class TlsStream(Stream):
         super().close()
         if self._stalled is not None:
             self._stalled.wake()
-
-    def _writing(self) -> bool:
-        """Whether a task is sending.  A reader that waits for room, too, is not."""
-        if self._stalled is not None:
-            return True
-        return self.writer is not None and self.writer is not self.reader
-
-    def _hand_out(self, limit: int) -> bytes:
-        """The oldest of the bytes that were opened and not asked for."""
-        opened = self._opened
-        data = bytes(opened[:limit])
-        del opened[:limit]
-        self._executor.budget -= 1
-        if self._stalled is not None:
-            self._stalled.wake()
-        return data
-
-    def _fetch(self) -> bytes:
-        """Open what the kernel has; b"" if nothing has come of it, yet or ever."""
-        sealing = self._sealing
-        sealed = self._receive()
-        if sealed is None:
-            return b""
-        if sealed:
-            plain = sealing.open(sealed)
-        else:
-            plain = b""
-            sealing.ended = True
-            if not self._allow_truncation:
-                cut = "TLS: the connection ended without a close_notify; data may be missing"
-                sealing.fail(TruncatedError, cut)
-        if sealing.unsent:
-            self._flush()
-            if len(sealing.unsent) > _MOST_UNSENT:
-                sealing.fail(TlsError, "TLS: the peer wants answers and does not read them")
-        return plain
-
-    def _receive(self) -> bytes | None:
-        """Sealed bytes, b"" at their end; None if there are none now."""
-        try:
-            sealed = self._input.recv(CHUNK)
-        except BlockingIOError:
-            self.readable = False
-            return None
-        except OSError as error:
-            raise broken(error) from error
-        if len(sealed) < CHUNK and not self.hangup:
-            self.readable = False
-        self._executor.budget -= len(sealed) >> _BUDGET_SHIFT
-        return sealed
-
-    def _offer(self) -> None:
-        """Have the kernel take what it has room for of what is unsent."""
-        sealing = self._sealing
-        if sealing.unsent:
-            try:
-                sealing.unsent = sealing.unsent[self._output.send(sealing.unsent) :]
-            except BlockingIOError:
-                self.writable = False
-
-    def _offer_last(self) -> None:
-        """The same for a close_notify, behind which nothing comes; if there is no room, make some.
-
-        A send is done when its bytes have just fitted in, and nobody need be left to wait for more
-        room.  But without the close_notify the peer takes all that it got for truncated.
-        """
-        self._offer()
-        if self._sealing.unsent:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _AMPLE)
-            self._offer()
-
-    def _flush(self) -> None:
-        """The same for what OpenSSL has to say by itself, which is no fault of the caller's."""
-        try:
-            self._offer()
-        except OSError:
-            self._sealing.unsent = b""  # the peer is gone: whoever sends next will hear of it
-
-    def _wait(self, executor: Executor) -> Generator[None, None, None]:
-        """Wait for bytes; for room, too, if something is unsent and nobody else is sending."""
-        task = executor.current
-        if self.writer is None:
-            self._flush()
-            self._want_room(executor)
-        if self.interest != BOTH:
-            executor.reactor.watch(self, EVENT_READ)
-        self.reader = task
-        try:
-            yield
-        finally:
-            self.reader = None
-            if self.writer is task:
-                self.writer = None
-            if self._stalled is not None:
-                self._stalled.wake()
-
-    def _want_room(self, executor: Executor) -> None:
-        """Be woken when there is room for what is unsent, if anything is."""
-        if self._sealing.unsent:
-            if self.interest != BOTH:
-                executor.reactor.watch(self, EVENT_WRITE)
-            self.writer = executor.current
-
-    def _drain(self, executor: Executor) -> Generator[None, None, None]:
-        """Wait until the kernel has taken all that is unsent."""
-        sealing = self._sealing
-        try:
-            while True:
-                self._offer()
-                if not sealing.unsent:
-                    return
-                yield from wait_writable(self, executor)
-        except OSError as error:
-            sealing.unsent = b""
-            raise broken(error) from error
-        finally:
-            if sealing.unsent and self.reader is not None:
-                self.reader.wake()  # it relied on us to send
-
-    def _wait_stalled(self, executor: Executor) -> Generator[None, None, None]:
-        """Wait, as the writer, until more has come; read it here if nobody else does."""
-        task, sealing = executor.current, self._sealing
-        self._flush()
-        if sealing.ended:
-            sealing.end()
-            raise BrokenError(EPIPE, "TLS: the peer left in the middle of a handshake")
-        reading = self.reader is None and len(self._opened) < CHUNK
-        if reading and self.readable:
-            self._opened += self._fetch()
-            return
-        if reading:
-            if self.interest != BOTH:
-                executor.reactor.watch(self, EVENT_READ)
-            self.reader = task
-        self._want_room(executor)
-        self._stalled = task
-        try:
-            yield
-        finally:
-            self._stalled = self.writer = None
-            if self.reader is task:
-                self.reader = None
 
 
 async def start_tls(

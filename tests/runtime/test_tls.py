@@ -28,9 +28,9 @@ from runtime import (
     spawn,
     timeout,
 )
+from runtime.sealed_stream import CHUNK
 from runtime.sealing import RECORD
 from runtime.testing import VirtualClock
-from runtime.tls import CHUNK
 
 from .harness import Runner, raw_pair, receive, reset, turns
 from .tls_harness import (

@@ -22,10 +22,10 @@ from runtime import (
     spawn,
     timeout,
 )
+from runtime.sealed_stream import CHUNK
 from runtime.sealing import Sealing
 from runtime.stream import Buffer
 from runtime.testing import VirtualClock
-from runtime.tls import CHUNK
 
 from .harness import Runner, receive, turns
 from .tls_harness import tls_pair
