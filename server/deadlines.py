@@ -95,9 +95,14 @@ class Deadlines:
         """A line is timed as a whole: a byte now and then does not keep it going."""
         if not lines.in_line:
             return False
-        if lines.seen_at is None:
+        seen_at = lines.seen_at
+        if seen_at is None:
             lines.seen_at = now
-        return now - lines.seen_at >= self._line
+            if not lines.in_line:
+                # It ended meanwhile, in its own thread; the time would be taken for the next one's.
+                lines.seen_at = None
+            return False
+        return now - seen_at >= self._line
 
     def _quiet_for_too_long(self, fd: int, one: Watched) -> Closed | None:
         if one.lines and one.lines.busy:

@@ -91,6 +91,8 @@ class SleepProtocol:
         self.busy = answer is not None
         if answer is None:
             raise StopIteration
+        # Only now: who looks from another thread must not find the line ended but not yet answered.
+        self.seen_at = None
         return answer
 
     def _next(self) -> Answer | None:
@@ -99,7 +101,6 @@ class SleepProtocol:
             line = bytes(self._buffer[: newline + 1])
             del self._buffer[: newline + 1]
             self._scanned = 0
-            self.seen_at = None
             return self._answer(line)
         if len(self._buffer) > self._max_line:
             return self._fatal(

@@ -253,6 +253,47 @@ class TestLooks:
             assert lines.busy
             assert next(lines, None) is None
 
+    def test_a_line_that_ends_while_it_is_looked_at_leaves_its_time_to_no_other(
+        self, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        class EndsBehindTheLook(SleepProtocol):
+            """Its own thread comes in between two steps of whoever looks."""
+
+            looks = 0
+
+            @property
+            def in_line(self) -> bool:
+                seen = super().in_line
+                self.looks += 1
+                if self.looks == 1:
+                    assert next(self.feed(b"\n0.")) is not None
+                return seen
+
+        _, accepted = pair
+        lines = EndsBehindTheLook(100, 1)
+        assert next(lines.feed(b"0"), None) is None
+        live = {accepted.fileno(): One(accepted, lines)}
+        assert overdue(live, "--line-timeout", "0.4", seconds=0.2) == []
+        assert lines.looks > 1
+        assert lines.seen_at is None
+
+    def test_at_no_moment_is_a_line_ended_and_neither_answered_nor_timed_anew(self) -> None:
+        class Recording(SleepProtocol):
+            """Notes what another thread would see when the time of a line is taken back."""
+
+            in_line_then: bool
+
+            def __setattr__(self, name: str, value: object) -> None:
+                super().__setattr__(name, value)
+                if name == "seen_at":
+                    self.in_line_then = self.in_line
+
+        lines = Recording(100, 1)
+        lines.feed(b"0\n0.").seen_at = 1.0
+        assert next(lines) is not None
+        assert lines.seen_at is None
+        assert not lines.in_line_then
+
     def test_steps_are_no_longer_than_a_sixteenth_of_the_deadline(self) -> None:
         def interval(*flags: str) -> float:
             return Deadlines(config.load(flags, {}, 1000)[0]).interval
