@@ -220,7 +220,7 @@ class ThreadServer:
                 self._counters.connections += 1
         except (RuntimeError, MemoryError) as error:
             # Out of threads or memory. The connection is lost, those that have a thread go on.
-            logs.often(logging.WARNING, "cannot start a thread", error=str(error))
+            logs.often(logging.WARNING, "cannot start a thread", error=repr(error))
             with self._lock:
                 connection.sock.close()
                 self._addresses.release(connection.host)

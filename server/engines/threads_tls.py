@@ -44,6 +44,8 @@ def blocking(context: ssl.SSLContext) -> ssl.SSLContext:
 def wrap(sock: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
     """Take over the socket, which is closed if that fails. Makes no handshake."""
     try:
+        # If the peer is gone, wrap_socket leaves the descriptor to the garbage collector.
+        sock.getpeername()
         return context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
     except OSError as error:  # SSLError is one
         sock.close()
