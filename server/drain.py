@@ -19,7 +19,7 @@ import socket
 import struct
 import termios
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from server import logs
 from server.fds import borrowed
@@ -44,17 +44,18 @@ class Drain:
         # No connection is accepted during a drain, so a number stands for one connection.
         self._shut: set[int] = set()
 
-    def step(self, fds: Iterable[int]) -> float:
+    def step(self, fds: Iterable[int], shut: Callable[[int], bool] | None = None) -> float:
         """Shut down reading on the quiet ones of the open connections.
 
+        An engine may bring a ``shut`` of its own, which says whether it is to be left alone now.
         Returns in how many seconds to come again, sooner if all are closed; 0 means that
         the time is over and what is open is to be aborted.
         """
         now = time.monotonic()
         for fd in fds:
-            if fd not in self._shut and (now >= self._patient_until or is_quiet(fd)):
+            due = fd not in self._shut and (now >= self._patient_until or is_quiet(fd))
+            if due and (shut or shut_reading)(fd):
                 self._shut.add(fd)
-                shut_reading(fd)
         return max(0.0, min(INTERVAL, self._deadline - now))
 
 
@@ -71,7 +72,7 @@ def is_quiet(fd: int) -> bool:
         return True  # reset or closed: reading will say so
 
 
-def shut_reading(fd: int) -> None:
+def shut_reading(fd: int) -> bool:
     """``shutdown(SHUT_RD)`` by file descriptor: uvloop's socket objects do not offer it."""
     try:
         with borrowed(fd) as sock:
@@ -79,6 +80,7 @@ def shut_reading(fd: int) -> None:
     except OSError:
         # The peer's reset came first, and the engine is about to see it.
         logs.logger.debug("connection reset during the drain")
+    return True
 
 
 def _queued(fd: int, request: int) -> int:

@@ -1,4 +1,4 @@
-"""What the asyncio engines share: accept up to the maximum, drain on a signal.
+"""How the asyncio engines accept: up to the maximum, counted from the first moment.
 
 asyncio's own servers cannot stop at a maximum: ``start_server`` accepts whatever comes, and a
 connection that is accepted only to wait or to be closed is no backpressure. So the listening
@@ -16,23 +16,27 @@ handle, and accepting takes twice the CPU. No author who chose uvloop would pay 
 maximum is far away, so on uvloop ``create_server`` accepts until only ``NATIVE_MARGIN`` are left
 to the maximum, and the listeners are watched here from then on. Until then a failing accept is
 libuv's affair: it tries again, and out of descriptors it sheds what waits in the backlog.
+TLS listeners are always watched here (``asyncio_tls.py`` says why), and so are all
+of them with a limit per address, which is asked before there is a transport.
 """
 
 import asyncio
-import contextlib
 import functools
-import logging
-import os
-import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from server import logs
 from server.accepting import AcceptErrors
-from server.drain import Drain
+from server.addresses import Addresses
+from server.engines import asyncio_tls
+from server.engines.asyncio_connection import NATIVE, Connection
 from server.instance import Instance
+from server.listeners import Listener
 from server.metrics import Closed, reason_for
+from server.tls import ACCEPTED_PER_TURN
 
 NATIVE_MARGIN = 256
 """uvloop accepts at most one connection per listener and turn of the loop, so that it could stop
@@ -41,118 +45,170 @@ exactly; the margin is for a libuv that accepts more at a time, as older ones di
 ACCEPT_BURST = 64
 """Accepted per listener and turn of the loop: a connect storm does not starve the connected."""
 
-ABORT_GRACE = 1.0
-"""Seconds for the loop to finish the connections that the drain's deadline aborted."""
+ConnectionFactory = Callable[["Acceptor"], Connection]
 
-ProtocolFactory = Callable[["Acceptor"], asyncio.Protocol]
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """A listening socket, and what becomes of those who come by it."""
+
+    sock: socket.socket
+    connect: Callable[[], Connection]
+    tls: asyncio_tls.Arguments
+    burst: int
 
 
 class Acceptor:
     """The open connections of one server, and the decision whether to accept another."""
 
-    def __init__(
-        self,
-        instance: Instance,
-        services: Mapping[str, ProtocolFactory],
-    ) -> None:
-        settings = instance.settings
+    def __init__(self, instance: Instance, services: Mapping[str, ConnectionFactory]) -> None:
+        self.settings = instance.settings
         self.counters = instance.counters
+        self.live: dict[int, Connection] = {}
+        """By descriptor, from the accept to ``connection_lost``."""
+        self.starting: dict[Connection, asyncio.Task[None]] = {}
+        """Those that have no transport yet, and the tasks that see to it."""
+        self.all_closed = asyncio.Event()
+        """Set when the last one has ended after ``stop``."""
         self._loop = asyncio.get_running_loop()
-        self._maximum = settings.max_connections
-        self._backlog = settings.backlog
-        self._drain_timeout = settings.drain_timeout
-        self._listeners = [
-            (listener.sock, functools.partial(services[listener.service], self))
-            for listener in instance.listeners
+        self._instance = instance
+        self._entrances = [
+            self._entrance(each, functools.partial(services[each.service], self))
+            for each in instance.listeners
         ]
-        self._live: set[asyncio.Transport] = set()
-        self._starting: set[asyncio.Task[None]] = set()
-        self._servers: list[asyncio.AbstractServer] = []
+        self._native: list[asyncio.AbstractServer] = []
+        self._watched: Collection[Entrance] = ()
+        self._addresses = Addresses(self.settings.max_per_address, self.counters)
         self._errors = AcceptErrors(self.counters)
-        self._watching = False
         self._paused = False
-        self._draining = False
-        self._aborting = False
-        self._all_closed = asyncio.Event()
+        self._stopped = False
 
-    # Called by the protocols.
-
-    def opened(self, transport: asyncio.Transport) -> None:
-        """A connection has begun (``connection_made``)."""
-        self.counters.connections += 1
-        self._live.add(transport)
-        if self._servers and self._room() <= NATIVE_MARGIN:
-            self._stop_native_accept()
-
-    def closed(self, transport: asyncio.Transport, error: Exception | None) -> None:
-        """A connection has ended (``connection_lost``)."""
-        self._live.discard(transport)
-        if self._aborting:
-            reason = Closed.ABORTED
-        elif error is not None:
-            reason = reason_for(error)
-        else:
-            reason = Closed.FINISHED
-        self.counters.closes[reason] += 1
-        self._changed()
-
-    # Accepting.
+    def _entrance(self, listener: Listener, connect: Callable[[], Connection]) -> Entrance:
+        if not listener.secure:
+            return Entrance(listener.sock, connect, {}, ACCEPT_BURST)
+        assert self._instance.certificate is not None
+        tls = asyncio_tls.arguments(self.settings, self._instance.certificate.context)
+        return Entrance(listener.sock, connect, tls, ACCEPTED_PER_TURN)
 
     async def start(self, *, native_accept: bool) -> None:
         """Begin to accept; ``native_accept`` lets the loop do it while the maximum is far away."""
-        if native_accept and self._room() > NATIVE_MARGIN:
-            self._loop.set_exception_handler(self._on_loop_error)
-            for sock, factory in self._listeners:
-                # The server closes its socket in the end, so it gets a duplicate.
-                server = await self._loop.create_server(
-                    factory, sock=sock.dup(), backlog=self._backlog
-                )
-                self._servers.append(server)
+        self._loop.set_exception_handler(self._on_loop_error)
+        limited = self.settings.max_per_address
+        if native_accept and not limited and self._room() > NATIVE_MARGIN:
+            for each in self._entrances:
+                if not each.tls:
+                    # The server closes its socket in the end, so it gets a duplicate.
+                    server = await self._loop.create_server(
+                        each.connect, sock=each.sock.dup(), backlog=self.settings.backlog
+                    )
+                    self._native.append(server)
         self._changed()
 
+    def stop(self) -> None:
+        """Close the listeners."""
+        self._stopped = True
+        self._stop_native_accept()
+        for each in self._entrances:
+            each.sock.close()
+
+    # Called by the connections.
+
+    def opened(self, connection: Connection) -> None:
+        """A connection has its transport."""
+        if connection.fd == NATIVE:
+            assert connection.transport is not None
+            sock = cast(socket.socket, connection.transport.get_extra_info("socket"))
+            self._begin(connection, sock.fileno())
+        if self._native and self._room() <= NATIVE_MARGIN:
+            self._stop_native_accept()
+
+    def closed(self, connection: Connection, reason: Closed) -> None:
+        """A connection has ended."""
+        # Its descriptor is closed, and may be another one's already.
+        if self.live.get(connection.fd) is connection:
+            del self.live[connection.fd]
+        self._addresses.release(connection.host)
+        self.counters.closes[reason] += 1
+        self._changed()
+
+    def failed(self, connection: Connection, bug: BaseException) -> None:
+        """A fault of ours ends the connection it came up on, and no other."""
+        logs.logger.error("handler failed", exc_info=bug)
+        connection.cut_off(Closed.FAILED)
+
+    # Accepting.
+
+    def _begin(self, connection: Connection, fd: int) -> None:
+        connection.fd = fd
+        self.live[fd] = connection
+        self.counters.connections += 1
+
     def _room(self) -> int:
-        return self._maximum - len(self._live) - len(self._starting)
+        return self.settings.max_connections - len(self.live)
 
     def _changed(self) -> None:
-        """Watch the listeners if and only if another connection may be accepted."""
-        wanted = self._room() > 0 and not (self._servers or self._paused or self._draining)
-        if wanted != self._watching:
-            self._watching = wanted
-            for sock, factory in self._listeners:
-                if wanted:
-                    self._loop.add_reader(sock, self._accept, sock, factory)
-                else:
-                    self._loop.remove_reader(sock)
-        if self._draining and not (self._live or self._starting):
-            self._all_closed.set()
+        """Watch those listeners, and only while, of which we may accept another connection."""
+        wanted: Collection[Entrance] = ()
+        if self._room() > 0 and not (self._paused or self._stopped):
+            wanted = self._entrances
+            if self._native:
+                wanted = [each for each in wanted if each.tls]
+        if wanted != self._watched:
+            for each in self._watched:
+                self._loop.remove_reader(each.sock)
+            for each in wanted:
+                self._loop.add_reader(each.sock, self._accept, each)
+            self._watched = wanted
+        if self._stopped and not self.live:
+            self.all_closed.set()
 
-    def _accept(self, sock: socket.socket, factory: Callable[[], asyncio.Protocol]) -> None:
-        for _ in range(min(self._room(), ACCEPT_BURST)):
+    def _accept(self, entrance: Entrance) -> None:
+        for _ in range(min(self._room(), entrance.burst)):
             try:
-                connection, _peer = sock.accept()
+                sock, peer = entrance.sock.accept()
             except BlockingIOError:
                 break
             except OSError as error:
                 self._accept_failed(error)
                 break
-            connection.setblocking(False)
-            task = self._loop.create_task(self._adopt(connection, factory))
-            self._starting.add(task)
-            task.add_done_callback(self._adopted)
+            host = str(peer[0]) if self.settings.max_per_address else ""
+            if not self._addresses.admit(host):
+                sock.close()
+                continue
+            connection = entrance.connect()
+            connection.host = host
+            self._begin(connection, sock.fileno())
+            self.starting[connection] = self._loop.create_task(
+                self._start(connection, sock, entrance.tls)
+            )
         self._changed()
 
-    async def _adopt(
-        self, connection: socket.socket, factory: Callable[[], asyncio.Protocol]
+    async def _start(
+        self, connection: Connection, sock: socket.socket, tls: asyncio_tls.Arguments
     ) -> None:
+        """Make it a transport, with TLS by a handshake; or find out that there will be none."""
+        sock.setblocking(False)
+        began = time.monotonic()
+        failure: OSError | None = None
         try:
-            await self._loop.connect_accepted_socket(factory, connection)
+            await self._loop.connect_accepted_socket(lambda: connection, sock, **tls)
         except OSError as error:
-            connection.close()
-            self._accept_failed(error)
+            failure = error
+        finally:
+            del self.starting[connection]
+            if connection.transport is None:
+                sock.close()
+                self.closed(connection, connection.reason or self._no_start(failure, tls))
+            elif tls:
+                self.counters.handshake_seconds.observe(time.monotonic() - began)
 
-    def _adopted(self, task: asyncio.Task[None]) -> None:
-        self._starting.discard(task)
-        self._changed()
+    def _no_start(self, failure: OSError | None, tls: asyncio_tls.Arguments) -> Closed:
+        if tls:
+            return asyncio_tls.handshake_failed(failure)
+        if failure is None:
+            return Closed.ABORTED
+        self._accept_failed(failure)
+        return reason_for(failure)
 
     def _accept_failed(self, error: OSError) -> None:
         pause = self._errors.pause_after(error)
@@ -166,74 +222,20 @@ class Acceptor:
         self._changed()
 
     def _stop_native_accept(self) -> None:
-        for server in self._servers:
+        for server in self._native:
             server.close()
-        self._servers.clear()
+        self._native.clear()
         self._changed()
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Leave out what is everyday: a peer that is gone without a word.
+        """What the loop caught: a connection's own fault, or a fault of the server's.
 
-        The stock loop reports no network error; uvloop does so with a traceback for all but
-        resets. It ends one connection, which ``closed`` counts.
+        Leave out what is everyday, a peer that is gone without a word. The stock loop reports no
+        network error; uvloop does so with a traceback for all but resets. It ends one connection,
+        which ``closed`` counts. So does what our callbacks raised.
         """
-        if not (isinstance(context.get("exception"), OSError) and "transport" in context):
+        error = context.get("exception")
+        if error is None or "transport" not in context:
             loop.default_exception_handler(context)
-
-    # Draining.
-
-    async def drain(self) -> None:
-        """Close the listeners, answer what was received, abort what is open at the deadline."""
-        self._draining = True
-        self._stop_native_accept()
-        for sock, _factory in self._listeners:
-            sock.close()
-        logs.event(logging.INFO, "draining", connections=len(self._live))
-        drain = Drain(self._drain_timeout)
-        while seconds := drain.step(self._fds()):
-            if await self._all_closed_within(seconds):
-                return
-        logs.event(logging.WARNING, "drain timeout", aborted=len(self._live))
-        self._aborting = True
-        for transport in tuple(self._live):
-            transport.abort()
-        await self._all_closed_within(ABORT_GRACE)
-
-    def _fds(self) -> Iterator[int]:
-        for transport in self._live:
-            fd = cast(socket.socket, transport.get_extra_info("socket")).fileno()
-            if fd >= 0:  # else it is closed, and connection_lost on its way
-                yield fd
-
-    async def _all_closed_within(self, seconds: float) -> bool:
-        if self._live or self._starting:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._all_closed.wait()
-        return not (self._live or self._starting)
-
-
-async def serve(
-    instance: Instance,
-    services: Mapping[str, ProtocolFactory],
-    *,
-    native_accept: bool,
-) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal ends the process at once."""
-    loop = asyncio.get_running_loop()
-    acceptor = Acceptor(instance, services)
-    stopping = asyncio.Event()
-
-    def on_signal(number: int) -> None:
-        if stopping.is_set():
-            os._exit(128 + number)
-        stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-    await acceptor.start(native_accept=native_accept)
-    instance.serving()
-    await stopping.wait()  # no deadline: it is the operator's to end
-    instance.draining()
-    await acceptor.drain()
-    logs.stopped(instance.snapshot())
+        elif not isinstance(error, OSError):
+            logs.logger.error("handler failed", exc_info=error)

@@ -1,0 +1,62 @@
+"""TLS as asyncio and uvloop speak it, and what that means for a connection's end.
+
+Both are used as they come: ``ssl=`` on ``connect_accepted_socket``. The other candidates are
+``create_server(ssl=...)``, which says nothing of a connection before its handshake is made, so
+nobody could count it, hold it against the maximum, or tell why there is none; and OpenSSL on memory
+BIOs in a protocol of our own, which would no longer be those libraries. So what their transport
+does is what these engines do, and it differs from the others in this:
+
+- **A client that says close_notify has ended both ways.** The transport closes as soon as it sees
+  one, and drops what is written afterwards: answers still to come are lost (``sleep``, and on
+  streams also an echo that the handler had not got to). The same holds for a TCP half-close.
+  It counts as ``broken``. In ``uvloop-protocol`` an echo is written before the close_notify
+  behind it is looked at, so there it loses nothing.
+- **We wait for the client's close_notify** after ours, or for its end, up to
+  ``--half-close-timeout``. Output that a slow reader has not taken by then is cut off.
+- **A failed handshake ends without an alert**: the transport never sends the last bytes of OpenSSL.
+- **Memory**: asyncio's transport makes and clears a buffer of 256 KiB for each connection; uvloop
+  reserves as much, but the kernel gives it page by page when it is used.
+"""
+
+import logging
+import ssl
+from typing import TypedDict
+
+from server import logs
+from server.config import WEEK, Settings
+from server.metrics import Closed
+
+
+class Arguments(TypedDict, total=False):
+    """What ``connect_accepted_socket`` is told: nothing without TLS."""
+
+    ssl: ssl.SSLContext
+    ssl_handshake_timeout: float
+    ssl_shutdown_timeout: float
+
+
+def arguments(settings: Settings, context: ssl.SSLContext) -> Arguments:
+    """Those of a TLS listener."""
+    return {
+        "ssl": context,
+        "ssl_handshake_timeout": settings.handshake_timeout,
+        "ssl_shutdown_timeout": settings.half_close_timeout or WEEK,
+    }
+
+
+def handshake_failed(error: OSError | None) -> Closed:
+    """Why there was no handshake; it is logged, unless it only took too long."""
+    # The transport's own error has no number, unlike an ECONNABORTED of the kernel's.
+    if isinstance(error, ConnectionAbortedError) and error.errno is None:
+        return Closed.HANDSHAKE_TIMEOUT
+    logs.often(logging.INFO, "handshake failed", error=str(error or "") or "the peer has gone")
+    return Closed.HANDSHAKE_FAILED
+
+
+def reason_over_tls(error: Exception, *, ending: bool) -> Closed | None:
+    """What an error says that only a TLS transport has; None for any other."""
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return Closed.HALF_CLOSE_TIMEOUT  # we have said close_notify, and the peer nothing
+    if isinstance(error, ssl.SSLError) and ending:
+        return Closed.FINISHED  # bytes behind our close_notify, which nobody wants any more
+    return None
