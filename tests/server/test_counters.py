@@ -74,6 +74,7 @@ def test_what_the_drain_cuts_off_is_counted_as_aborted(start: Start) -> None:
 
 def test_one_more_from_an_address_is_closed_at_once(start: Start) -> None:
     server = start("--max-per-address", "2")
+    assert eventually(server.is_idle)
     with server.connect("echo") as one, server.connect("sleep") as two:
         for sock in (one, two):
             sock.sendall(b"0\n")
