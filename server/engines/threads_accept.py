@@ -130,7 +130,7 @@ class ThreadServer:
                 self._accept_what_comes()
             self._instance.draining()
             self._drain()
-        logs.stopped(self._snapshot())
+            logs.stopped(self._snapshot())
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -257,9 +257,8 @@ class ThreadServer:
             self._counters.received += connection.received
             self._counters.sent += connection.sent
             self._ended(connection.host, connection.reason or outcome)
-            awaited = not self.live if self._stopping else was_full
-        if awaited:
-            self._wake()
+            if not self.live if self._stopping else was_full:
+                self._wake()
 
     def _outcome(self, connection: Connection, handler: Handler) -> Closed:
         """Serve it; returns how that ended. A peer that is gone is no error, a bug of ours is."""
@@ -285,8 +284,9 @@ class ThreadServer:
             self._counters.handshake_seconds.observe(seconds)
 
     def _wake(self) -> None:
-        # A full pipe is as good: the main thread has not yet seen the bytes in it.
-        with contextlib.suppress(BlockingIOError):
+        # Full is as good: the main thread has not yet seen the bytes in it. Closed means that it
+        # has waited for long enough, and ends the process without us.
+        with contextlib.suppress(OSError):
             self._wake_write.send(b"\0")
 
     # Any thread.

@@ -32,6 +32,7 @@ from tests.server.harness import (
     receive_line,
     receive_rest,
     reset,
+    send_until_stuck,
 )
 
 
@@ -91,7 +92,6 @@ class InProcess:
             self.signal()
         if self._thread.ident is not None:
             self._thread.join(TIMEOUT)
-            os.close(self._signals.wakeup_fd)
         self._opened.close()
         assert not self._thread.is_alive()
 
@@ -121,6 +121,7 @@ def inside(
     yield make
     for each in made:
         each.end()
+        os.close(signals.wakeup_fd)
     sys.setswitchinterval(interval)
     threading.stack_size(stack_size)
 
@@ -260,7 +261,7 @@ class TestCounting:
         for _ in range(3):
             with server.connect("echo-tls") as sock:
                 assert receive_rest(sock) == b""
-        assert server.ended() == {"handshake_failed": 3}
+        assert eventually(lambda: server.ended() == {"handshake_failed": 3})
         assert server.instance.snapshot()["current"] == 0
 
 
@@ -279,17 +280,13 @@ class TestTime:
             reset(sock)
 
     def test_and_deadlines_hold_in_it(self, start: Start) -> None:
-        server = start("--line-timeout", "0.3", "--drain-timeout", "60")
-        with server.connect("sleep") as sock:
-            sock.sendall(b"0\n0.")
-            assert receive_line(sock) == b"0\n"
+        server = start("--idle-timeout", "0.8", "--drain-timeout", "60")
+        with server.connect("echo") as sock:
+            # With bytes unread it is not quiet, and the drain leaves it alone for 30 s.
+            assert send_until_stuck(sock, bytes(65536), 1 << 26) < 1 << 26
             server.signal()
-            with contextlib.suppress(OSError):
-                while server.process.poll() is None:  # never quiet, so the drain leaves it alone
-                    sock.send(b"0")
-                    time.sleep(0.02)
-        assert server.wait() == 0
-        assert server.closed() == {"line_timeout": 1}
+            assert server.wait() == 0
+        assert server.closed() == {"idle_timeout": 1}
 
     def test_a_peer_that_stops_reading_is_noticed_during_a_sleep(self, start: Start) -> None:
         server = start("--write-timeout", "0.3")
@@ -297,10 +294,35 @@ class TestTime:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             sock.connect(("127.0.0.1", server.port("sleep")))
             sock.sendall((b"0." + b"0" * 97 + b"\n") * 200 + b"3600\n")
+            assert eventually(lambda: not server.is_idle())
             assert eventually(server.is_idle)
         server.stop()
         assert server.closed() == {"peer_timeout": 1}
         assert server.figures()["sent"] >= 20_000  # it was asleep, and not in the midst of sending
+
+    def test_a_thread_that_outlives_the_drain_ends_in_silence(
+        self, inside: Callable[..., InProcess], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        let_go, begun = threading.Event(), threading.Event()
+
+        def stuck(_: threads_accept.Connection) -> None:
+            begun.set()
+            let_go.wait(TIMEOUT)
+
+        monkeypatch.setitem(threads.HANDLERS, "sleep", stuck)
+        monkeypatch.setattr(threads_accept, "ABORT_GRACE", 0.02)
+        server = inside("--drain-timeout", "0.02")
+        server.begin()
+        unraisable: list[object] = []
+        monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+        with server.connect("sleep"):
+            assert begun.wait(TIMEOUT)
+            server.end()
+            assert server.instance.snapshot()["current"] == 1
+            let_go.set()
+            assert eventually(lambda: server.ended() == {"aborted": 1})
+        assert eventually(lambda: ", in _serve\n" not in server.instance.describe_tasks())
+        assert unraisable == []
 
 
 @pytest.fixture
@@ -352,7 +374,7 @@ class TestTls:
         server = start(authority=authority)
         with server.connect_tls("sleep") as sock:
             sock.sendall(b"1" * 65537)
-            assert eventually(server.is_idle)
+            assert eventually(server.is_idle)  # it has made the handshake, so it was not before
             assert receive_rest(sock).startswith(b"error: line longer than")
 
     def test_goodbye_waits_for_room_behind_the_last_answer(
@@ -439,25 +461,28 @@ class TestStacks:
         assert eventually(lambda: waiting in text() and "in wait_connected" in text())
         return text()
 
-    def test_ten_thousand_lines_deep_is_cut_short(self) -> None:
-        depth_reached = threading.Event()
-        let_go = threading.Event()
+    def test_a_stack_without_end_is_cut_short(self) -> None:
+        depth_reached, let_go = threading.Event(), threading.Event()
 
-        def deep(more: int) -> None:
+        def left(more: int) -> None:
             if more:
-                deep(more - 1)
+                right(more - 1)
             else:
                 depth_reached.set()
                 let_go.wait(TIMEOUT)
 
-        thread = threading.Thread(target=deep, args=(500,), name="deep one")
+        def right(more: int) -> None:  # two in turn, since equal lines are not shown again
+            left(more)
+
+        thread = threading.Thread(target=left, args=(200,), name="deep one")
         thread.start()
         assert depth_reached.wait(TIMEOUT)
         text = threads_stacks.describe({})
         let_go.set()
         thread.join(TIMEOUT)
         (entry,) = (each for each in text.split("\n\n") if each.startswith("1 thread: deep one"))
-        assert entry.count("in deep") <= threads_stacks.DEPTH
+        assert "in left\n" in entry
+        assert entry.count("  File ") == threads_stacks.DEPTH
 
     def test_names_what_it_can(self) -> None:
         begun, let_go, done = threading.Event(), threading.Event(), threading.Event()
