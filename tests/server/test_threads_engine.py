@@ -10,7 +10,6 @@ import socket
 import ssl
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -311,16 +310,17 @@ class TestTime:
 
         monkeypatch.setitem(threads.HANDLERS, "sleep", stuck)
         monkeypatch.setattr(threads_accept, "ABORT_GRACE", 0.02)
-        server = inside("--drain-timeout", "0.02")
+        server = inside("--drain-timeout", "0.02", "--idle-timeout", "0.05")
         server.begin()
         unraisable: list[object] = []
         monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
-        with server.connect("sleep"):
+        with server.connect("sleep") as sock:
             assert begun.wait(TIMEOUT)
+            assert receive_rest(sock) == b""  # cut off, and the thread does not notice
             server.end()
             assert server.instance.snapshot()["current"] == 1
             let_go.set()
-            assert eventually(lambda: server.ended() == {"aborted": 1})
+            assert eventually(lambda: server.ended() == {"idle_timeout": 1})
         assert eventually(lambda: ", in _serve\n" not in server.instance.describe_tasks())
         assert unraisable == []
 
@@ -378,18 +378,31 @@ class TestTls:
             assert receive_rest(sock).startswith(b"error: line longer than")
 
     def test_goodbye_waits_for_room_behind_the_last_answer(
-        self, start: Start, authority: Authority
+        self, tls_pair: tuple[ssl.SSLSocket, ssl.SSLSocket]
     ) -> None:
-        server = start(authority=authority)
-        with server.connect_tls("sleep") as sock:
-            sock.sendall(b"x\n" * 30_000)
-            # The end of what is sent but not of what is received, and without a goodbye.
-            threads_tls.shut_down(sock, socket.SHUT_WR)
-            time.sleep(0.05)  # until it is stuck, as a client too slow
-            answers = receive_rest(sock)
-        assert answers == b"error: not a number of seconds from 0 to 3600\n" * 30_000
-        server.stop()
-        assert server.closed() == {"finished": 1}
+        client, end = tls_pair
+        record = bytes(1000)
+        sent = 0
+        end.sendall(b"x")
+        assert receive(client, 1) == b"x"  # and the tickets that the handshake leaves
+        end.setblocking(False)
+        with contextlib.suppress(ssl.SSLWantWriteError):
+            while True:
+                sent += end.send(record)
+        end.setblocking(True)
+
+        def finish() -> None:
+            end.sendall(record)
+            threads_tls.say_goodbye(end)
+
+        finishing = threading.Thread(target=finish)
+        finishing.start()
+        received = len(receive(client, len(record)))  # which makes room for one, and no more
+        finishing.join(0.05)
+        assert finishing.is_alive()
+        assert received + len(receive_rest(client)) == sent + len(record)
+        finishing.join(TIMEOUT)
+        assert not finishing.is_alive()
 
     def test_a_client_that_says_goodbye_first_gets_its_answers(
         self, start: Start, authority: Authority
