@@ -1,27 +1,47 @@
 """The command ``python -m server``, also installed as ``c10k-server``."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
 
-from server import config, engines, limits, listeners, logs, stdout
+from server import activation, config, engines, limits, listeners, logs, signals, stdout
+from server.config import Settings
+from server.engines import Engine
 from server.errors import UsageError
 from server.instance import Instance
+from server.listeners import Listener
+from server.notify import Notifier
+from server.source import InstanceSource, beat_age
+from server.supervisor import Supervisor
 from server.tls import Certificate
+from server.workers import start_admin
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT, then drain. Returns the exit status."""
     try:
-        settings, check_only = config.load(argv, os.environ, limits.raise_fd_limit())
+        signals.block_reporting()
+        given = activation.names(os.environ)
+        notifier = Notifier(os.environ)
+        settings, check_only = config.load(
+            argv, os.environ, limits.raise_fd_limit(), sockets_given=bool(given)
+        )
         if check_only:
             stdout.say(settings.as_toml())
             return 0
         logs.configure(settings.log_format)
-        run = engines.load(settings.mode)
+        engine = engines.load(settings.mode)
         certificate = Certificate(settings) if settings.tls_cert is not None else None
-        with listeners.open_listeners(settings) as opened:
-            run(Instance(settings, opened, certificate, lambda: listeners.announce(opened)))
+        sockets = (
+            activation.adopt_listeners(settings, given)
+            if given
+            else listeners.open_listeners(settings)
+        )
+        with sockets as opened:
+            if settings.workers > 1:
+                return Supervisor(settings, engine, opened, certificate, notifier).run()
+            _serve(settings, engine, opened, certificate, notifier)
     except UsageError as error:
         sys.stderr.write(f"c10k-server: {error}\n")
         return 2
@@ -29,6 +49,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Before an engine has taken over SIGINT there is nothing to drain.
         return 130
     return 0
+
+
+def _serve(
+    settings: Settings,
+    engine: Engine,
+    opened: Sequence[Listener],
+    certificate: Certificate | None,
+    notifier: Notifier,
+) -> None:
+    """Serve in this process, without others."""
+
+    def on_serving() -> None:
+        listeners.announce(opened)
+        notifier.ready("serving")
+        notifier.watch(lambda: beat_age(instance))
+
+    def on_hangup() -> None:
+        notifier.reloading()
+        signals.reload(certificate)
+        notifier.ready("serving")
+
+    instance = Instance(settings, opened, certificate, on_serving, on_draining=notifier.stopping)
+    signals.block()
+    signals.answer(signals.reporting(instance, on_hangup) | signals.stopping(instance))
+    with contextlib.ExitStack() as stack:
+        if settings.admin is not None:
+            admin = start_admin(InstanceSource(instance), settings)
+            stack.enter_context(contextlib.closing(admin))
+        engine(instance)
 
 
 if __name__ == "__main__":

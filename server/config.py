@@ -116,7 +116,13 @@ OPTIONS = (
         "where /livez, /readyz, /metrics and /tasks are served by HTTP; nobody is asked who they "
         "are, so keep it on the loopback",
     ),
-    Option("workers", parsers.whole_number(1, 1024), 1, "N", "processes that serve"),
+    Option(
+        "workers",
+        parsers.whole_number(1, 1024),
+        1,
+        "N",
+        "processes that serve; they share the listeners, and one that dies is replaced",
+    ),
     Option(
         "backlog",
         parsers.whole_number(1, 2**31 - 1),
@@ -129,15 +135,15 @@ OPTIONS = (
         parsers.whole_number(1, 2**31 - 1),
         None,
         "N",
-        "connections open at a time, further ones wait in the backlog; "
-        f"default: the limit on open files less {limits.RESERVED_FDS}",
+        "connections open at a time, further ones wait in the backlog; each worker has an equal "
+        f"part; default: for each, the limit on open files less {limits.RESERVED_FDS}",
     ),
     Option(
         "max-per-address",
         parsers.whole_number(0, 2**31 - 1),
         0,
         "N",
-        "of them from one address, further ones are closed at once; 0: no limit",
+        "of them from one address, in each worker, further ones are closed at once; 0: no limit",
     ),
     Option(
         "max-line",
@@ -207,13 +213,21 @@ try it:
 
 SIGTERM and SIGINT drain: listeners close, what was received is answered.
 A second signal exits at once.
+SIGHUP reads the certificate again, SIGUSR1 logs what each task is doing.
 """
 
 
 def load(
-    argv: Sequence[str] | None, environ: Mapping[str, str], fd_limit: int
+    argv: Sequence[str] | None,
+    environ: Mapping[str, str],
+    fd_limit: int,
+    *,
+    sockets_given: bool = False,
 ) -> tuple[Settings, bool]:
-    """The effective settings, and whether ``--check-config`` was given."""
+    """The effective settings, and whether ``--check-config`` was given.
+
+    With ``sockets_given`` somebody else has opened the listeners: none may be set, none is default.
+    """
     flags = _parse_flags(argv)
     file_name = flags.config if flags.config is not None else environ.get(ENV_PREFIX + "CONFIG")
     from_file = _read_file(file_name) if file_name is not None else {}
@@ -226,12 +240,19 @@ def load(
             (f"{option.name} in {file_name!a}", from_file.get(option.name)),
         )
         values[option.field] = _first(option, given)
-    if not any(values[name.replace("-", "_")] for name in LISTENERS):
+    listeners = [name for name in LISTENERS if values[name.replace("-", "_")] is not None]
+    if sockets_given and listeners:
+        raise UsageError(
+            f"{listeners[0]} is set, but the sockets to listen on are given by LISTEN_FDS; "
+            "leave out one or the other"
+        )
+    if not (sockets_given or listeners):
         values.update(DEFAULT_LISTENERS)
     _check_tls(values)
-    asked = values["max_connections"]
+    asked, workers = values["max_connections"], values["workers"]
     assert asked is None or isinstance(asked, int)
-    values["max_connections"] = limits.max_connections(asked, fd_limit)
+    assert isinstance(workers, int)
+    values["max_connections"] = limits.max_connections(asked, fd_limit, workers)
     return Settings(**values), flags.check_config  # type: ignore[arg-type]
 
 

@@ -28,6 +28,10 @@ def _no_tasks() -> str:
     return "the engine has not begun\n"
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(slots=True)
 class Instance:
     """What an engine is given, and what it says of itself."""
@@ -39,6 +43,8 @@ class Instance:
     on_serving: Callable[[], None]
     """Called once, when the engine accepts."""
     counters: Counters = field(default_factory=Counters)
+    on_draining: Callable[[], None] = _nothing
+    """Called once, when a signal has come."""
     state: State = State.STARTING
     beat_at: float = field(default_factory=time.monotonic)
     """When the engine's loop was last seen alive, on the monotonic clock."""
@@ -61,6 +67,7 @@ class Instance:
     def draining(self) -> None:
         """A signal has come: no new connections any more."""
         self.state = State.DRAINING
+        self.on_draining()
 
     def beat(self, expected_after: float) -> None:
         """The loop is alive. It asked to be here so many seconds after the beat before."""

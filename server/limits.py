@@ -22,19 +22,35 @@ def raise_fd_limit() -> int:
     return hard
 
 
-def max_connections(asked: int | None, fd_limit: int) -> int:
-    """The effective maximum: what was asked for if it fits, else all that the limit holds."""
-    most = fd_limit - RESERVED_FDS
-    if most < 1:
+def max_connections(asked: int | None, fd_limit: int, workers: int = 1) -> int:
+    """The effective maximum: what was asked for if it fits, else all that the limit holds.
+
+    The limit is one of each process, so as many workers hold as many times more.
+    """
+    each = fd_limit - RESERVED_FDS
+    if each < 1:
         raise UsageError(
             f"at most {fd_limit} files may be open, of which the server itself needs "
             f"{RESERVED_FDS}; raise the hard limit (ulimit -Hn)"
         )
+    most = each * workers
     if asked is None:
         return most
     if asked > most:
+        per_worker = " in each worker" if workers > 1 else ""
+        needed = max(shares(asked, workers)) + RESERVED_FDS
         raise UsageError(
-            f"max-connections {asked} needs {asked + RESERVED_FDS} open files but the limit is "
-            f"{fd_limit}; ask for at most {most} or raise the hard limit (ulimit -Hn)"
+            f"max-connections {asked} needs {needed} open files{per_worker} but the "
+            f"limit is {fd_limit}; ask for at most {most} or raise the hard limit (ulimit -Hn)"
+        )
+    if asked < workers:
+        raise UsageError(
+            f"max-connections {asked} leaves some of {workers} workers without any; "
+            f"ask for {workers} or more, or for fewer workers"
         )
     return asked
+
+
+def shares(total: int, workers: int) -> list[int]:
+    """How many of the connections each worker may have."""
+    return [total // workers + (index < total % workers) for index in range(workers)]

@@ -70,15 +70,20 @@ def _bind(name: str, address: Address, settings: Settings) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        for option, value in inherited(settings):
-            sock.setsockopt(*option, value)
+        set_up(sock, settings)
         sock.bind(sockaddr)
         sock.listen(settings.backlog)
-        sock.setblocking(False)
     except OSError as error:
         sock.close()
         raise UsageError(f"cannot listen on {name} {address}: {_explain(error)}") from None
     return sock
+
+
+def set_up(sock: socket.socket, settings: Settings) -> None:
+    """What the engines and the connections rely on, whoever has opened the socket."""
+    for option, value in inherited(settings):
+        sock.setsockopt(*option, value)
+    sock.setblocking(False)
 
 
 def inherited(settings: Settings) -> Iterator[tuple[tuple[int, int], int]]:

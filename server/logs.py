@@ -1,8 +1,8 @@
 """Log lines on standard error, as text for people or as JSON for machines.
 
 Nothing here or in an engine logs what a peer sent: hostile bytes cannot forge a line. Both
-formats escape line breaks within a message all the same, so that one event is one line; a
-traceback, which is our own, follows on lines of its own in the text format.
+formats escape line breaks within a message all the same, so that one event is one line; what we
+have made ourselves, a traceback or a list of tasks, follows on lines of its own in the text format.
 """
 
 import json
@@ -16,6 +16,9 @@ from server.metrics import Snapshot
 
 logger = logging.getLogger("c10k.server")
 
+common: dict[str, object] = {}
+"""Named values of every line: which of several processes it comes from."""
+
 
 class TextFormatter(logging.Formatter):
     """``2026-01-31T12:00:00.250Z info draining connections=3``"""
@@ -24,6 +27,8 @@ class TextFormatter(logging.Formatter):
         words = [_timestamp(record), record.levelname.lower(), _message(record)]
         words += [f"{key}={value}" for key, value in _fields(record).items()]
         line = " ".join(words)
+        if text := _text(record):
+            line += "\n" + text
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line
@@ -39,6 +44,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             **_fields(record),
         }
+        if text := _text(record):
+            event["text"] = text
         if record.exc_info:
             event["exception"] = self.formatException(record.exc_info)
         return json.dumps(event)
@@ -57,6 +64,11 @@ def configure(log_format: str) -> None:
 def event(level: int, message: str, /, **fields: object) -> None:
     """Log ``message`` with named values, which the JSON format keeps apart."""
     logger.log(level, message, extra={"fields": fields})
+
+
+def text(message: str, lines: str, /, **fields: object) -> None:
+    """Log ``message`` with many lines of our own making, which in JSON are one value."""
+    logger.info(message, extra={"fields": fields, "text": lines.rstrip("\n")})
 
 
 def often(level: int, message: str, /, **fields: object) -> None:
@@ -122,4 +134,9 @@ def _message(record: logging.LogRecord) -> str:
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
     fields: dict[str, object] = getattr(record, "fields", {})
-    return fields
+    return {**common, **fields}
+
+
+def _text(record: logging.LogRecord) -> str:
+    text: str = getattr(record, "text", "")
+    return text

@@ -66,6 +66,7 @@ class ServerProcess:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env=clean_environment(),
+                start_new_session=True,  # a group of its own, as a terminal makes it
             )
         self._ports: dict[str, int] = {}
         for _ in names:
@@ -121,6 +122,11 @@ class ServerProcess:
         """How many file descriptors the server has open."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def workers(self) -> list[int]:
+        """Its child processes that are alive, by process id."""
+        children = psutil.Process(self.process.pid).children()
+        return [each.pid for each in children if is_alive(each.pid)]
+
     def is_idle(self) -> bool:
         """Whether all its connections are closed."""
         return self.fds() == self.idle_fds
@@ -142,8 +148,8 @@ class ServerProcess:
 
     def figures(self) -> dict[str, int]:
         """What it counted, by name and by reason, as the last line of its log says."""
-        (line,) = (line for line in self.log().splitlines() if " stopped " in line)
-        words = line.partition(" stopped ")[2].split()
+        (line,) = (line for line in self.log().splitlines() if " stopped connections=" in line)
+        words = line.partition(" stopped ")[2].split()  # workers, if any, have lines of their own
         return {key: int(value) for key, _, value in (word.partition("=") for word in words)}
 
     def closed(self) -> dict[str, int]:
@@ -190,6 +196,14 @@ class ServerProcess:
 def clean_environment() -> dict[str, str]:
     """The environment without settings of the server's."""
     return {key: value for key, value in os.environ.items() if not key.startswith("C10K_")}
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return str(psutil.Process(pid).status()) != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def eventually(condition: Callable[[], bool]) -> bool:

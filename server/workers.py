@@ -1,0 +1,117 @@
+"""What runs in the processes that the supervisor forks: workers, and the admin port.
+
+A worker is a server as any other, on listeners that it has inherited. Only the supervisor
+stops it: SIGINT and SIGTERM are blocked in it, because Ctrl-C and a service manager send theirs to
+all processes at once, and what follows from the supervisor would be the second signal, which does
+not drain.
+
+The admin port has a process of its own because it is a thread: the supervisor forks at any time,
+and who forks must not have threads, as the child would inherit their locks.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import select
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from server import logs, signals
+from server.config import Settings
+from server.control import Message, WorkerControl, say
+from server.engines import Engine
+from server.errors import UsageError
+from server.instance import Instance, State
+from server.listeners import Listener
+from server.metrics import Snapshot
+from server.source import WorkerState
+from server.tls import Certificate
+
+Body = Callable[[socket.socket], None]
+"""What a process does, given its end of the control socket."""
+
+
+def run(body: Body, sock: socket.socket) -> NoReturn:
+    """All of a forked process: it never returns to what its parent was doing."""
+    status = 1
+    try:
+        body(sock)
+        status = 0
+    except UsageError as error:
+        say(sock, {"failed": str(error)})
+        status = 2
+    except BaseException:
+        logs.logger.exception("process failed")
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def serve(
+    engine: Engine,
+    settings: Settings,
+    listeners: Sequence[Listener],
+    certificate: Certificate | None,
+    sock: socket.socket,
+) -> None:
+    """A worker: serve until the supervisor says to drain, or is gone."""
+    logs.common["worker"] = os.getpid()
+    instance = Instance(settings, listeners, certificate, on_serving=lambda: control.serving())
+    control = WorkerControl(sock, instance)
+    control.start()
+    signals.answer(signals.reporting(instance, lambda: signals.reload(certificate)))
+    engine(instance)
+    control.ended()
+
+
+def serve_admin(settings: Settings, listeners: Sequence[Listener], sock: socket.socket) -> None:
+    """The admin port, until the supervisor closes the control socket, or is gone."""
+    for each in listeners:
+        each.sock.close()  # connections would wait here when the workers have closed theirs
+    with contextlib.closing(start_admin(SupervisorSource(sock), settings)):
+        say(sock, {"serving": True})
+        poller = select.poll()
+        poller.register(sock, select.POLLRDHUP)
+        poller.poll()  # no deadline: it is the supervisor's to end
+
+
+def start_admin(source: object, settings: Settings) -> Any:
+    """The admin port in a thread of this process; imported only when it is asked for."""
+    return importlib.import_module("server.admin").start(source, settings)
+
+
+class SupervisorSource:
+    """What the admin port shows of many workers: it asks the supervisor, which asks them."""
+
+    TIMEOUT = 5.0
+    """Seconds for the supervisor, which itself waits for no worker as long."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.settimeout(self.TIMEOUT)
+        self._sock = sock
+        self._answers = sock.makefile("rb")
+        self._lock = threading.Lock()
+
+    def snapshots(self) -> Sequence[Snapshot]:
+        found: list[Snapshot] = self._ask("status")["snapshots"]
+        return found
+
+    def workers(self) -> Sequence[WorkerState]:
+        return [
+            WorkerState(pid, State(state), beat_age)
+            for pid, state, beat_age in self._ask("status")["workers"]
+        ]
+
+    def tasks(self) -> str:
+        return str(self._ask("tasks")["tasks"])
+
+    def _ask(self, word: str) -> Message:
+        with self._lock:
+            say(self._sock, {"ask": word})
+            answer: Message = json.loads(self._answers.readline())
+            return answer
