@@ -30,7 +30,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV) || \
 	    { echo "python3 cannot make virtual environments here; on Debian: apt-get install python3-venv" >&2; exit 2; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-	    --editable '.[uvloop,loadtest,test]'
+	    --editable '.[uvloop,loadtest,admin,test]'
 	@touch $@
 
 compare: $(READY)

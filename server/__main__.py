@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from server import activation, config, engines, limits, listeners, logs, signals, stdout
+from server import activation, admin, config, engines, limits, listeners, logs, signals, stdout
 from server.config import Settings
 from server.engines import Engine
 from server.errors import UsageError
@@ -15,7 +15,6 @@ from server.notify import Notifier
 from server.source import InstanceSource, beat_age
 from server.supervisor import Supervisor
 from server.tls import Certificate
-from server.workers import start_admin
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,8 +59,10 @@ def _serve(
 ) -> None:
     """Serve in this process, without others."""
 
+    announced = list(opened)
+
     def on_serving() -> None:
-        listeners.announce(opened)
+        listeners.announce(announced)
         notifier.ready("serving")
         notifier.watch(lambda: beat_age(instance))
 
@@ -75,8 +76,9 @@ def _serve(
     signals.answer(signals.reporting(instance, on_hangup) | signals.stopping(instance))
     with contextlib.ExitStack() as stack:
         if settings.admin is not None:
-            admin = start_admin(InstanceSource(instance), settings)
-            stack.enter_context(contextlib.closing(admin))
+            server = admin.start(InstanceSource(instance), settings)
+            stack.enter_context(contextlib.closing(server))
+            announced.append(server.listener)
         engine(instance)
 
 

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from server import logs
 from server.config import Settings
 from server.listeners import Listener
 from server.metrics import Counters, Snapshot
+from server.protocol import SleepProtocol
 from server.tls import Certificate
 
 
@@ -57,6 +59,10 @@ class Instance:
         self.snapshot = self.counters.snapshot
 
     # For the engine.
+
+    def new_lines(self) -> SleepProtocol:
+        """The sleep service's side of a new connection."""
+        return SleepProtocol(self.settings.max_line, self.settings.max_sleep, logs.bad_line)
 
     def serving(self) -> None:
         """The engine accepts connections now."""

@@ -29,7 +29,7 @@ class Listener:
     """A bound, listening, non-blocking socket and what is behind it."""
 
     name: str
-    """As on the command line: ``echo``, ``sleep``, ``echo-tls`` or ``sleep-tls``."""
+    """As on the command line: ``echo``, ``sleep``, ``echo-tls``, ``sleep-tls`` or ``admin``."""
     sock: socket.socket
 
     @property
@@ -55,7 +55,7 @@ def open_listeners(settings: Settings) -> Iterator[Sequence[Listener]]:
     with contextlib.ExitStack() as stack:
         opened = []
         for name, address in settings.listeners():
-            sock = stack.enter_context(_bind(name, address, settings))
+            sock = stack.enter_context(bind(name, address, settings))
             opened.append(Listener(name, sock))
         yield opened
 
@@ -65,7 +65,8 @@ def announce(listeners: Sequence[Listener]) -> None:
     stdout.say("".join(f"listening {each.name} {each.address}\n" for each in listeners))
 
 
-def _bind(name: str, address: Address, settings: Settings) -> socket.socket:
+def bind(name: str, address: Address, settings: Settings) -> socket.socket:
+    """A listening socket; a UsageError if the address cannot be had."""
     family, sockaddr = _resolve(name, address)
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -1,64 +1,37 @@
-"""Log lines on standard error, as text for people or as JSON for machines.
+"""What the server says on standard error, and how often.
 
-Nothing here or in an engine logs what a peer sent: hostile bytes cannot forge a line. Both
-formats escape line breaks within a message all the same, so that one event is one line; what we
-have made ourselves, a traceback or a list of tasks, follows on lines of its own in the text format.
+A few functions on top of ``logging``, so that libraries' lines and our own go the same way. What a
+peer can cause at will is limited to a line a second; what a peer wrote is shown escaped and cut.
+Warnings and exceptions that nobody caught come here, too: with ``--log-format json`` all that
+reaches standard error is JSON.
 """
 
-import json
 import logging
 import math
 import sys
 import threading
 import time
+from types import TracebackType
 
+from server import log_format
 from server.metrics import Snapshot
+from server.protocol import Answer
 
 logger = logging.getLogger("c10k.server")
 
-common: dict[str, object] = {}
-"""Named values of every line: which of several processes it comes from."""
+SHOWN = 64
+"""Bytes of a peer's that a line shows, at most."""
 
 
-class TextFormatter(logging.Formatter):
-    """``2026-01-31T12:00:00.250Z info draining connections=3``"""
-
-    def format(self, record: logging.LogRecord) -> str:
-        words = [_timestamp(record), record.levelname.lower(), _message(record)]
-        words += [f"{key}={value}" for key, value in _fields(record).items()]
-        line = " ".join(words)
-        if text := _text(record):
-            line += "\n" + text
-        if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return line
-
-
-class JsonFormatter(logging.Formatter):
-    """One object a line, with the keys ``time``, ``level``, ``message`` and the event's own."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        event = {
-            "time": _timestamp(record),
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-            **_fields(record),
-        }
-        if text := _text(record):
-            event["text"] = text
-        if record.exc_info:
-            event["exception"] = self.formatException(record.exc_info)
-        return json.dumps(event)
-
-
-FORMATTERS = {"text": TextFormatter, "json": JsonFormatter}
-
-
-def configure(log_format: str) -> None:
-    """Send all logging of this process, libraries' included, to standard error."""
+def configure(format_name: str) -> None:
+    """Send all that this process has to say, libraries' logs included, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(FORMATTERS[log_format]())
+    handler.setFormatter(log_format.FORMATTERS[format_name]())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.captureWarnings(True)
+    sys.excepthook = _uncaught
+    threading.excepthook = _uncaught_in_thread
+    sys.unraisablehook = _unraisable
 
 
 def event(level: int, message: str, /, **fields: object) -> None:
@@ -67,7 +40,7 @@ def event(level: int, message: str, /, **fields: object) -> None:
 
 
 def text(message: str, lines: str, /, **fields: object) -> None:
-    """Log ``message`` with many lines of our own making, which in JSON are one value."""
+    """Log ``message`` with many lines of our own making: in the JSON format one object has all."""
     logger.info(message, extra={"fields": fields, "text": lines.rstrip("\n")})
 
 
@@ -79,6 +52,16 @@ def often(level: int, message: str, /, **fields: object) -> None:
     count = limits.setdefault(message, Limit()).passes()
     if count is not None:
         event(level, message, **fields, **({"left_out": count} if count else {}))
+
+
+def bad_line(line: bytes, answer: Answer) -> None:
+    """The sleep service did not understand a line; what it said to that tells why."""
+    often(logging.INFO, "bad line", line=shown(line), answer=answer.line.decode().rstrip("\n"))
+
+
+def shown(data: bytes) -> str:
+    """A peer's bytes as printable ASCII; of many, the first."""
+    return repr(data[:SHOWN])[2:-1] + ("..." if len(data) > SHOWN else "")
 
 
 class Limit:
@@ -123,20 +106,34 @@ def stopped(figures: Snapshot) -> None:
             event(logging.INFO, message, left_out=limit.left_out)
 
 
-def _timestamp(record: logging.LogRecord) -> str:
-    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-    return f"{seconds}.{int(record.msecs):03d}Z"
+def _uncaught(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    logger.critical("uncaught exception", exc_info=(kind, error, traceback))
 
 
-def _message(record: logging.LogRecord) -> str:
-    return record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
+def _uncaught_in_thread(caught: threading.ExceptHookArgs) -> None:
+    if issubclass(caught.exc_type, SystemExit):
+        return  # which asks for the end of its thread, and gets it
+    logger.critical(
+        "uncaught exception in a thread",
+        exc_info=_exc_info(caught),
+        extra={"fields": {"thread": caught.thread and caught.thread.name}},
+    )
 
 
-def _fields(record: logging.LogRecord) -> dict[str, object]:
-    fields: dict[str, object] = getattr(record, "fields", {})
-    return {**common, **fields}
+def _unraisable(caught: "sys.UnraisableHookArgs") -> None:
+    """Where there is nobody to catch it: in a destructor, or in a callback of the interpreter's."""
+    logger.error(
+        caught.err_msg or "Exception ignored in",
+        exc_info=_exc_info(caught),
+        extra={"fields": {"object": type(caught.object).__qualname__}},
+    )
 
 
-def _text(record: logging.LogRecord) -> str:
-    text: str = getattr(record, "text", "")
-    return text
+def _exc_info(
+    caught: "threading.ExceptHookArgs | sys.UnraisableHookArgs",
+) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+    # The value may be missing late in the life of the interpreter.
+    error = caught.exc_value or RuntimeError(f"a {caught.exc_type.__name__} without a value")
+    return type(error), error, caught.exc_traceback

@@ -10,6 +10,7 @@ takes ``nan``, ``inf``, ``1e400``, ``1_0`` and digits of every script in Unicode
 """
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 _SECONDS = re.compile(rb"([0-9]+(?:\.[0-9]+)?)\r?\n")
@@ -23,12 +24,17 @@ class Answer(NamedTuple):
     close: bool = False
 
 
+def _nothing(line: bytes, answer: Answer) -> None:
+    pass
+
+
 class SleepProtocol:
     """One connection's side of the sleep service, and the iterator over the answers it owes.
 
     ``feed`` and ``end`` return the protocol itself, so an engine may say
     ``for answer in protocol.feed(data)``, or keep feeding while answers are outstanding and
     take them by ``next(protocol, None)``. Between lines at most ``max_line`` bytes are kept.
+    ``on_bad_line`` is called with what was not understood and the answer to it, when that is taken.
     """
 
     __slots__ = (
@@ -37,15 +43,22 @@ class SleepProtocol:
         "_ended",
         "_max_line",
         "_max_sleep",
+        "_on_bad_line",
         "_scanned",
         "busy",
         "failed",
         "seen_at",
     )
 
-    def __init__(self, max_line: int, max_sleep: float) -> None:
+    def __init__(
+        self,
+        max_line: int,
+        max_sleep: float,
+        on_bad_line: Callable[[bytes, Answer], None] = _nothing,
+    ) -> None:
         self._max_line = max_line
         self._max_sleep = max_sleep
+        self._on_bad_line = on_bad_line
         self._buffer = bytearray()
         self._scanned = 0  # no newline before here: a line that trickles in is searched once
         self._ended = False
@@ -120,9 +133,13 @@ class SleepProtocol:
             seconds = float(match[1])  # no exponent in the pattern: at worst too large, inf
             if seconds <= self._max_sleep:
                 return Answer(line, seconds)
-        return Answer(b"error: not a number of seconds from 0 to %.15g\n" % self._max_sleep)
+        answer = Answer(b"error: not a number of seconds from 0 to %.15g\n" % self._max_sleep)
+        self._on_bad_line(line, answer)
+        return answer
 
-    def _fatal(self, line: bytes) -> Answer:
+    def _fatal(self, error: bytes) -> Answer:
+        line, answer = bytes(self._buffer), Answer(error, close=True)
         self._closed = self.failed = True
         self._buffer.clear()
-        return Answer(line, close=True)
+        self._on_bad_line(line, answer)
+        return answer

@@ -10,7 +10,6 @@ and who forks must not have threads, as the child would inherit their locks.
 """
 
 import contextlib
-import importlib
 import json
 import os
 import select
@@ -18,9 +17,9 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from server import logs, signals
+from server import admin, log_format, logs, signals
 from server.config import Settings
 from server.control import Message, WorkerControl, say
 from server.engines import Engine
@@ -60,7 +59,7 @@ def serve(
     sock: socket.socket,
 ) -> None:
     """A worker: serve until the supervisor says to drain, or is gone."""
-    logs.common["worker"] = os.getpid()
+    log_format.common["worker"] = os.getpid()
     instance = Instance(settings, listeners, certificate, on_serving=lambda: control.serving())
     control = WorkerControl(sock, instance)
     control.start()
@@ -73,16 +72,11 @@ def serve_admin(settings: Settings, listeners: Sequence[Listener], sock: socket.
     """The admin port, until the supervisor closes the control socket, or is gone."""
     for each in listeners:
         each.sock.close()  # connections would wait here when the workers have closed theirs
-    with contextlib.closing(start_admin(SupervisorSource(sock), settings)):
+    with contextlib.closing(admin.start(SupervisorSource(sock), settings)):
         say(sock, {"serving": True})
         poller = select.poll()
         poller.register(sock, select.POLLRDHUP)
         poller.poll()  # no deadline: it is the supervisor's to end
-
-
-def start_admin(source: object, settings: Settings) -> Any:
-    """The admin port in a thread of this process; imported only when it is asked for."""
-    return importlib.import_module("server.admin").start(source, settings)
 
 
 class SupervisorSource:

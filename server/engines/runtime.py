@@ -43,8 +43,8 @@ async def echo(connection: Connection) -> None:
 
 async def sleep(connection: Connection) -> None:
     """Answer lines in order, each after the time it names."""
-    settings, counters = connection.server.settings, connection.server.counters
-    connection.lines = lines = SleepProtocol(settings.max_line, settings.max_sleep)
+    counters = connection.server.counters
+    connection.lines = lines = connection.server.instance.new_lines()
     with connection as stream:
         while not lines.closed:
             data = await stream.recv(CHUNK)

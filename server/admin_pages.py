@@ -1,0 +1,80 @@
+"""What the admin port shows, page by page.
+
+Whether the server is alive and whether it is ready are two questions, with two consequences. One
+that is not alive is restarted: its loop hangs. One that is not ready gets no new connections: it
+has not begun, or it drains, and what it holds goes on. Both are answered from plain attributes, on
+the spot. The other two pages may take their time or wait for other processes, so they are made in
+a thread, one at a time: asking often costs the server no more than asking.
+"""
+
+import http
+from collections.abc import Sequence
+
+import runtime
+from server.admin_http import Request, Response
+from server.exposition import Exposition
+from server.instance import State
+from server.source import Source, WorkerState
+
+ALIVE_WITHIN = 5.0
+"""Seconds without a heartbeat after which a loop is held to hang. It beats four times a second."""
+
+INDEX = b"""\
+/livez    200 if the loops are alive
+/readyz   200 if new connections are welcome
+/metrics  for Prometheus
+/tasks    what each task or thread is doing
+"""
+
+
+class Pages:
+    """The pages about one server."""
+
+    def __init__(self, source: Source, mode: str) -> None:
+        self._source = source
+        self._exposition = Exposition(source, mode)
+        self._one_at_a_time = runtime.Lock()
+
+    async def respond(self, request: Request) -> Response:
+        """The page at a path."""
+        match request.path:
+            case "/livez":
+                workers = self._source.workers()
+                return _verdict("alive", is_alive(workers), workers)
+            case "/readyz":
+                workers = self._source.workers()
+                return _verdict("ready", is_ready(workers), workers)
+            case "/metrics":
+                async with self._one_at_a_time:
+                    text, kind = await runtime.run_in_thread(
+                        self._exposition.render, request.accept
+                    )
+                return Response(text, content_type=kind)
+            case "/tasks":
+                async with self._one_at_a_time:
+                    tasks = await runtime.run_in_thread(self._source.tasks)
+                return Response(tasks.encode(errors="backslashreplace"))
+            case "/":
+                return Response(INDEX)
+            case _:
+                return Response(b"not found; there are:\n" + INDEX, http.HTTPStatus.NOT_FOUND)
+
+
+def is_alive(workers: Sequence[WorkerState]) -> bool:
+    """Whether no loop hangs."""
+    return all(each.beat_age < ALIVE_WITHIN for each in workers)
+
+
+def is_ready(workers: Sequence[WorkerState]) -> bool:
+    """Whether new connections are served. A worker that starts again does not spoil it."""
+    states = {each.state for each in workers}
+    return State.SERVING in states and State.DRAINING not in states
+
+
+def _verdict(word: str, good: bool, workers: Sequence[WorkerState]) -> Response:
+    lines = [word if good else f"not {word}"]
+    lines += [
+        f"process {each.pid} {each.state}, heartbeat {each.beat_age:.1f} s ago" for each in workers
+    ]
+    status = http.HTTPStatus.OK if good else http.HTTPStatus.SERVICE_UNAVAILABLE
+    return Response("".join(f"{line}\n" for line in lines).encode(), status)
