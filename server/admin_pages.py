@@ -2,9 +2,10 @@
 
 Whether the server is alive and whether it is ready are two questions, with two consequences. One
 that is not alive is restarted: its loop hangs. One that is not ready gets no new connections: it
-has not begun, or it drains, and what it holds goes on. Both are answered from plain attributes, on
-the spot. The other two pages may take their time or wait for other processes, so they are made in
-a thread, one at a time: asking often costs the server no more than asking.
+has not begun, or it drains, and what it holds goes on.
+
+Whoever has the answers may have to ask other processes for them, so each page is made in a thread.
+The two that cost something are made one at a time: asking often costs no more than asking.
 """
 
 import http
@@ -39,10 +40,10 @@ class Pages:
         """The page at a path."""
         match request.path:
             case "/livez":
-                workers = self._source.workers()
+                workers = await runtime.run_in_thread(self._source.workers)
                 return _verdict("alive", is_alive(workers), workers)
             case "/readyz":
-                workers = self._source.workers()
+                workers = await runtime.run_in_thread(self._source.workers)
                 return _verdict("ready", is_ready(workers), workers)
             case "/metrics":
                 async with self._one_at_a_time:
