@@ -18,7 +18,7 @@ from prometheus_client.core import (
     InfoMetricFamily,
     Metric,
 )
-from prometheus_client.exposition import choose_encoder, generate_latest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -40,13 +40,13 @@ class Exposition:
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The text, and its content type, in the format that an ``Accept`` header asks for."""
+        if not (accept.isascii() and accept.isprintable()):
+            accept = ""  # a part of it comes back in the content type
         try:
             encode, content_type = choose_encoder(accept)
-            return encode(self._registry), content_type
-        except (TypeError, ValueError):
-            # The library trips over a version that is none; the oldest format suits everybody.
-            _, content_type = choose_encoder("")
-            return generate_latest(self._registry), content_type
+        except TypeError:  # the library compares a version that is no number with one
+            encode, content_type = choose_encoder("")
+        return encode(self._registry), content_type
 
 
 class _ServerCollector(Collector):

@@ -59,6 +59,7 @@ class ServerProcess:
         if authority is not None:
             names += ["echo-tls", "sleep-tls"]
             arguments = (f"--tls-cert={authority.file}", *arguments)
+        lines = len(names) + ("--admin=127.0.0.1:0" in arguments)
         listeners = [f"--{name}=127.0.0.1:0" for name in names]
         with self._log.open("wb") as stderr:
             self.process = subprocess.Popen(
@@ -69,7 +70,7 @@ class ServerProcess:
                 start_new_session=True,  # a group of its own, as a terminal makes it
             )
         self._ports: dict[str, int] = {}
-        for _ in names:
+        for _ in range(lines):
             word, service, address = self._read_line().split()
             assert word == "listening"
             self._ports[service] = int(address.rpartition(":")[2])
