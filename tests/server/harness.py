@@ -40,6 +40,10 @@ class Authority:
         """Put a new certificate, with its key, into the file."""
         self._ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(self.file)
 
+    def write_to(self, file: Path) -> None:
+        """Put its own certificate into a file: whoever reads that trusts it."""
+        self._ca.cert_pem.write_to_path(file)
+
     def context(self) -> ssl.SSLContext:
         """A client's, which trusts this authority."""
         context = ssl.create_default_context()
