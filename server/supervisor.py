@@ -76,16 +76,18 @@ class Child:
     pid: int
     channel: Channel
     born: float
+    heard_at: float
+    """When it last told its figures."""
+    beat_at: float
+    """When its loop was last seen alive."""
     serving: bool = False
     failed: str | None = None
     """Why it could not begin, if that was the operator's fault."""
     asked: bool = False
     """A snapshot is on its way."""
     snapshot: Snapshot | None = None
-    heard_at: float = 0.0
     final: bool = False
     state: State = State.STARTING
-    beat_at: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -159,10 +161,11 @@ class Supervisor:
         with self._signals():
             while self._turn():
                 pass
-        logs.stopped(metrics.add(self._snapshots()))
-        if self._fault is not None and self._status == 2:
+        if self._fault is None:
+            logs.stopped(metrics.add(self._snapshots()))
+        elif self._status == 2:
             raise UsageError(self._fault)
-        if self._fault is not None:
+        else:
             sys.stderr.write(f"c10k-server: {self._fault}\n")
         return self._status
 
@@ -238,7 +241,8 @@ class Supervisor:
         finally:
             theirs.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return Child(pid, Channel(ours), time.monotonic())
+        now = time.monotonic()
+        return Child(pid, Channel(ours), born=now, heard_at=now, beat_at=now)
 
     def _in_child(self, ours: socket.socket, body: workers.Body, theirs: socket.socket) -> None:
         """Let go of everything that is the supervisor's."""
@@ -256,6 +260,7 @@ class Supervisor:
 
     def _on_serving(self, child: Child) -> None:
         child.serving = True
+        child.state = State.SERVING
         if not self._served and all(place.child and place.child.serving for place in self._places):
             self._served = True
             try:
@@ -294,13 +299,15 @@ class Supervisor:
 
     def _watch(self, place: Place, child: Child) -> None:
         """Wait for what this channel can do next; at its end SIGCHLD is all that is to come."""
-        registered = child.channel.sock in self._selector.get_map()
         if child.channel.ended:
-            if registered:
-                self._selector.unregister(child.channel.sock)
+            self._unwatch(child)
         else:
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if child.channel.full else 0)
             self._selector.modify(child.channel.sock, events, place)
+
+    def _unwatch(self, child: Child) -> None:
+        if child.channel.sock in self._selector.get_map():
+            self._selector.unregister(child.channel.sock)
 
     def _hear(self, place: Place, child: Child) -> None:
         for message in child.channel.receive():
@@ -312,7 +319,7 @@ class Supervisor:
                 case {"snapshot": snapshot, "state": state, "beat_at": beat_at}:
                     child.snapshot, child.heard_at = snapshot, time.monotonic()
                     child.state, child.beat_at = State(state), beat_at
-                    child.asked = False
+                    child.asked, child.final = False, message.get("final", False)
                     self._answered("status", child.pid)
                 case {"tasks": str(text)}:
                     self._answered("tasks", child.pid, text)
@@ -404,8 +411,7 @@ class Supervisor:
                 child = place.child
                 self._hear(place, child)  # what it said at the end
                 place.child = None
-                if not child.channel.ended:  # or it is unregistered already
-                    self._selector.unregister(child.channel.sock)
+                self._unwatch(child)
                 child.channel.sock.close()
                 self._on_end(place, child, os.waitstatus_to_exitcode(ended[1]))
 
@@ -421,7 +427,7 @@ class Supervisor:
         else:
             self._queries.clear()
         if self._stopping:
-            if code:
+            if code and self._fault is None:  # else all may have the same one
                 logs.event(logging.ERROR, f"{place.name} ended badly", pid=child.pid, by=how)
                 self._status = self._status or 1
         elif not self._served:

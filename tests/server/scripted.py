@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from tests.server.harness import TIMEOUT, clean_environment
 
@@ -39,7 +39,7 @@ instance.draining()
 
 @contextlib.contextmanager
 def scripted(
-    engine: str, *arguments: str, before: str = "", environ: Mapping[str, str] | None = None
+    engine: str, *arguments: str, before: str = "", environ: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
     """The server with that engine; what it leaves behind is killed with its group."""
     program = _PROGRAM.format(engine=textwrap.indent(engine, "    "), before=before)
@@ -61,8 +61,9 @@ def scripted(
 
 def outcome(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Its exit status and its log, when all that write to it are gone."""
-    _, log = process.communicate(timeout=TIMEOUT)
-    return process.returncode, log
+    assert process.stderr is not None
+    log = process.stderr.read()
+    return process.wait(TIMEOUT), log
 
 
 def announced(process: subprocess.Popen[str]) -> str:
