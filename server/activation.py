@@ -30,7 +30,7 @@ def names(environ: MutableMapping[str, str]) -> list[str]:
     pid, count, given = (
         environ.pop(key, "") for key in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
     )
-    if pid != str(os.getpid()):
+    if pid != str(os.getpid()) or not count:
         return []
     if not count.isdecimal():
         raise UsageError(f"LISTEN_FDS: {count!a} is not a number of sockets; leave that to systemd")
