@@ -234,6 +234,18 @@ def test_named_sockets_are_served(mode: str, workers: int) -> None:
             stop(process)
 
 
+def test_given_sockets_are_set_up_as_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    sock = socket.create_server(("127.0.0.1", 0))
+    monkeypatch.setattr(activation, "FIRST_FD", sock.detach())
+    settings, _ = config.load([], {}, 1000, sockets_given=True)
+    with activation.adopt_listeners(settings, ["echo"]) as (listener,):
+        assert listener.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert listener.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30000
+        assert not listener.sock.getblocking()
+        assert not listener.sock.get_inheritable()
+    assert listener.sock.fileno() == -1
+
+
 def test_nobody_is_refused_while_the_server_is_restarted() -> None:
     with listening(1) as socks:
         environ = {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "echo"}

@@ -236,6 +236,15 @@ def test_a_worker_that_cannot_begin_again_is_tried_again() -> None:
         assert outcome(process)[0] == 0
 
 
+def test_a_server_that_cannot_announce_itself_ends_with_one_line() -> None:
+    before = "sys.stdout = open('/dev/full', 'w')"
+    with scripted(WAIT_FOR_TERM, "--workers=2", before=before) as process:
+        status, log = outcome(process)
+    assert status == 2
+    assert log.startswith("c10k-server: cannot write to standard output: ")
+    assert log.count("\n") == 1
+
+
 # Stopping.
 
 
