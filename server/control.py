@@ -92,7 +92,7 @@ class WorkerControl:
         threading.Thread(target=self._answer_all, name="control", daemon=True).start()
 
     def serving(self) -> None:
-        self._say({"serving": True})
+        self._say({"serving": ""})
 
     def ended(self) -> None:
         """Hand over the last figures."""

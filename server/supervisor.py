@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from types import FrameType
 
-from server import limits, listeners, logs, metrics, signals, workers
+from server import limits, listeners, logs, metrics, parsers, signals, stdout, workers
 from server.config import Settings
 from server.control import GRACE, Channel, Message
 from server.engines import Engine
@@ -35,6 +35,7 @@ from server.instance import State
 from server.listeners import Listener
 from server.metrics import Counters, Snapshot
 from server.notify import Notifier
+from server.parsers import Address
 from server.tls import Certificate
 
 POLL = 1.0
@@ -136,8 +137,9 @@ class Supervisor:
             own = replace(settings, max_connections=share)
             self._places.append(Place(partial(workers.serve, engine, own, opened, certificate)))
         if settings.admin is not None:
-            body = partial(workers.serve_admin, settings, opened)
-            self._places.append(Place(body, is_worker=False))
+            self._places.append(Place(self._admin_body(settings.admin), is_worker=False))
+        self._announced = ""
+        """Where the admin port listens, if there is one."""
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = socket.socketpair()
         for end in (self._wake_read, self._wake_write):
@@ -258,18 +260,26 @@ class Supervisor:
             child.channel.sock.close()
         body(theirs)
 
-    def _on_serving(self, child: Child) -> None:
+    def _on_serving(self, place: Place, child: Child, address: str) -> None:
         child.serving = True
         child.state = State.SERVING
+        if not place.is_worker:
+            # Port 0 has become the kernel's choice, at which a replacement is looked for.
+            self._announced = f"listening admin {address}\n"
+            place.body = self._admin_body(parsers.address(address))
         if not self._served and all(place.child and place.child.serving for place in self._places):
             self._served = True
             try:
                 listeners.announce(self._opened)
+                stdout.say(self._announced)
             except UsageError as error:
                 self._status = 2
                 self._fail(str(error))
             else:
                 self._notifier.ready(self._serving_status)
+
+    def _admin_body(self, address: Address) -> workers.Body:
+        return partial(workers.serve_admin, replace(self._settings, admin=address), self._opened)
 
     def _could_not_start(self, place: Place, reason: str, now: float) -> None:
         if not self._served:
@@ -312,8 +322,8 @@ class Supervisor:
     def _hear(self, place: Place, child: Child) -> None:
         for message in child.channel.receive():
             match message:
-                case {"serving": _}:
-                    self._on_serving(child)
+                case {"serving": str(address)}:
+                    self._on_serving(place, child, address)
                 case {"failed": str(reason)}:
                     child.failed = reason
                 case {"snapshot": snapshot, "state": state, "beat_at": beat_at}:
@@ -372,8 +382,14 @@ class Supervisor:
             return {"tasks": "".join(f"worker {pid}\n{text}\n" for pid, text in texts)}
         return {
             "snapshots": self._snapshots(),
-            "workers": [(each.pid, each.state, now - each.beat_at) for each in self._workers()],
+            "workers": [
+                (each.pid, self._state(each), now - each.beat_at) for each in self._workers()
+            ],
         }
+
+    def _state(self, child: Child) -> State:
+        """A worker that hangs does not know that it is to drain."""
+        return State.DRAINING if self._stopping else child.state
 
     def _snapshots(self) -> list[Snapshot]:
         return [self._past, *(each.snapshot for each in self._workers() if each.snapshot)]

@@ -72,8 +72,8 @@ def serve_admin(settings: Settings, listeners: Sequence[Listener], sock: socket.
     """The admin port, until the supervisor closes the control socket, or is gone."""
     for each in listeners:
         each.sock.close()  # connections would wait here when the workers have closed theirs
-    with contextlib.closing(admin.start(SupervisorSource(sock), settings)):
-        say(sock, {"serving": True})
+    with contextlib.closing(admin.start(SupervisorSource(sock), settings)) as server:
+        say(sock, {"serving": str(server.address)})
         poller = select.poll()
         poller.register(sock, select.POLLRDHUP)
         poller.poll()  # no deadline: it is the supervisor's to end
