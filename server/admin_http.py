@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import h11
 
 import runtime
-from runtime import BrokenError, CancelScope, Stream
+from runtime import BrokenError, CancelScope, Listener, Stream
 from server import logs
 
 MOST_CONNECTIONS = 16
@@ -60,12 +60,22 @@ Respond = Callable[[Request], Awaitable[Response]]
 
 
 class HttpServer:
-    """Serves connections by a function from a request to its response."""
+    """Serves a listener's connections by a function from a request to its response."""
 
-    def __init__(self, respond: Respond) -> None:
+    def __init__(self, listener: Listener, respond: Respond) -> None:
+        self._listener = listener
         self._respond = respond
         # The one whose last request is longest ago comes first.
         self._open: OrderedDict[CancelScope, None] = OrderedDict()
+
+    async def serve(self) -> None:
+        """Serve until cancelled."""
+        await runtime.serve(self, self.handle)
+
+    async def accept(self) -> Stream:
+        """The next connection, once the one before it has taken its place."""
+        await runtime.yield_now()
+        return await self._listener.accept()
 
     async def handle(self, stream: Stream) -> None:
         """Serve one connection to its end."""

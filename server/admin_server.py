@@ -50,9 +50,10 @@ class AdminServer:
             self._begun.set()
 
     async def _serve(self) -> None:
-        server = HttpServer(Pages(self._source, self._mode).respond)
+        pages = Pages(self._source, self._mode)
+        server = HttpServer(runtime.Listener(self.listener.sock), pages.respond)
         async with runtime.TaskGroup() as group:
-            group.spawn(runtime.serve(runtime.Listener(self.listener.sock), server.handle))
+            group.spawn(server.serve())
             self._waker = runtime.current_waker()
             self._begun.set()
             while not self._closing:

@@ -21,11 +21,14 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from runtime import Stream
 from runtime.testing.leaks import Leaks, collect_errors, open_descriptors
-from server import admin, admin_http, config, logs
+from server import admin, admin_http, config, listeners, logs
+from server.admin_http import HttpServer
 from server.admin_server import AdminServer
 from server.errors import UsageError
 from server.instance import Instance, State
+from server.listeners import Listener
 from server.metrics import SECONDS, Closed, Counters, Snapshot
 from server.source import InstanceSource, Source, WorkerState
 from tests.server.conftest import Start
@@ -321,7 +324,7 @@ class TestMetrics:
     def test_are_what_the_clients_did(self, start: Start) -> None:
         server = start("--admin=127.0.0.1:0")
         port = server.port("admin")
-        before = samples(ask(port, "/metrics").body)
+        before = when_idle(port)
         with contextlib.ExitStack() as stack:
             echo = [stack.enter_context(server.connect("echo")) for _ in range(4)]
             sleep = [stack.enter_context(server.connect("sleep")) for _ in range(3)]
@@ -336,10 +339,7 @@ class TestMetrics:
             reset(echo[0])
             sleep[0].sendall(b"1" * 65537)
             error = receive_rest(sleep[0])
-        assert eventually(
-            lambda: samples(ask(port, "/metrics").body)["c10k_connections_current"] == 0
-        )
-        after = samples(ask(port, "/metrics").body)
+        after = when_idle(port)
         grown = {name: after[name] - before[name] for name in before if name.startswith("c10k_")}
         changed = {
             name: value
@@ -354,6 +354,18 @@ class TestMetrics:
             'c10k_closes_total{reason="broken"}': 1,
             'c10k_closes_total{reason="bad_line"}': 1,
         }
+
+
+def when_idle(port: int) -> dict[str, float]:
+    """What a server counts when all its connections have ended."""
+    found: dict[str, float] = {}
+
+    def idle() -> bool:
+        found.update(samples(ask(port, "/metrics").body))
+        return found["c10k_connections_current"] == 0
+
+    assert eventually(idle)
+    return found
 
 
 def openmetrics(text: str) -> list[Metric]:
@@ -437,6 +449,29 @@ class TestConnections:
                 assert sock.recv(1) == b""
             silent[-1].sendall(GET + b"\r\n")
             assert receive_line(silent[-1]) == b"HTTP/1.1 200 OK\r\n"
+
+    def test_a_crowd_that_comes_at_once_does_not_use_up_the_descriptors(
+        self, source: Fake, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        counts = []
+        accept = HttpServer.accept
+
+        async def counted(server: HttpServer) -> Stream:
+            stream = await accept(server)
+            counts.append(len(open_descriptors()))
+            return stream
+
+        monkeypatch.setattr(HttpServer, "accept", counted)
+        assert SETTINGS.admin is not None
+        sock = listeners.bind("admin", SETTINGS.admin, SETTINGS)
+        with contextlib.ExitStack() as stack:
+            for _ in range(100):
+                stack.enter_context(socket.create_connection(sock.getsockname(), TIMEOUT))
+            server = AdminServer(Listener("admin", sock), source, "runtime")
+            stack.enter_context(contextlib.closing(server))
+            assert ask(server.address.port, "/livez").status == 200
+        assert len(counts) == 101
+        assert max(counts) - counts[0] <= admin_http.MOST_CONNECTIONS + 4
 
     def test_the_one_that_asked_last_stays_longest(self, server: AdminServer) -> None:
         with contextlib.ExitStack() as stack:
