@@ -71,7 +71,7 @@ class Acceptor:
         self.all_closed = asyncio.Event()
         """Set when the last one has ended after ``stop``."""
         self._loop = asyncio.get_running_loop()
-        self._instance = instance
+        self.instance = instance
         self._entrances = [
             self._entrance(each, functools.partial(services[each.service], self))
             for each in instance.listeners
@@ -86,8 +86,8 @@ class Acceptor:
     def _entrance(self, listener: Listener, connect: Callable[[], Connection]) -> Entrance:
         if not listener.secure:
             return Entrance(listener.sock, connect, {}, ACCEPT_BURST)
-        assert self._instance.certificate is not None
-        tls = asyncio_tls.arguments(self.settings, self._instance.certificate.context)
+        assert self.instance.certificate is not None
+        tls = asyncio_tls.arguments(self.settings, self.instance.certificate.context)
         return Entrance(listener.sock, connect, tls, ACCEPTED_PER_TURN)
 
     async def start(self, *, native_accept: bool) -> None:

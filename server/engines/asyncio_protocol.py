@@ -66,8 +66,7 @@ class Sleep(Connection):
     def __init__(self, acceptor: Acceptor) -> None:
         super().__init__(acceptor)
         self._loop = asyncio.get_running_loop()
-        settings = acceptor.settings
-        self.lines = SleepProtocol(settings.max_line, settings.max_sleep)
+        self.lines = acceptor.instance.new_lines()
         self._timer: asyncio.TimerHandle | None = None
         self._writable = True
         self._paused = False

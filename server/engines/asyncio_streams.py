@@ -18,7 +18,6 @@ from server.engines import asyncio_serve
 from server.engines.asyncio_accept import Acceptor
 from server.engines.asyncio_connection import Connection
 from server.instance import Instance
-from server.protocol import SleepProtocol
 
 CHUNK = 65536
 """Most bytes taken at a time, and the reader's limit; transports stop writers at as many."""
@@ -112,8 +111,8 @@ async def sleep(
 ) -> None:
     """Answer lines in order, each after the time it names."""
     with streams:
-        settings, counters = streams.acceptor.settings, streams.acceptor.counters
-        streams.lines = lines = SleepProtocol(settings.max_line, settings.max_sleep)
+        counters = streams.acceptor.counters
+        streams.lines = lines = streams.acceptor.instance.new_lines()
         while not lines.closed:
             data = await reader.read(CHUNK)
             counters.received += len(data)

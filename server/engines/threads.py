@@ -16,7 +16,6 @@ import time
 from server.engines import threads_tls
 from server.engines.threads_accept import Connection, Handler, ThreadServer
 from server.instance import Instance
-from server.protocol import SleepProtocol
 
 CHUNK = 65536
 """Most bytes received at a time. A thread waits with the buffer in its hands, of which two pages
@@ -35,8 +34,8 @@ def echo(connection: Connection) -> None:
 
 def sleep(connection: Connection) -> None:
     """Answer lines in order, each after the time it names."""
-    sock, settings = connection.sock, connection.server.settings
-    connection.lines = lines = SleepProtocol(settings.max_line, settings.max_sleep)
+    sock = connection.sock
+    connection.lines = lines = connection.server.new_lines()
     while not lines.closed:
         data = sock.recv(CHUNK)
         connection.received += len(data)

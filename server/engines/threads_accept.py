@@ -92,6 +92,7 @@ class ThreadServer:
         self.settings = instance.settings
         self.live: dict[int, Connection] = {}
         self._instance = instance
+        self.new_lines = instance.new_lines
         self._counters = instance.counters
         self._services: dict[int, Service] = {}
         self._errors = AcceptErrors(self._counters)

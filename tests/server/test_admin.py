@@ -47,11 +47,6 @@ from tests.server.scripted import announced, scripted
 SETTINGS, _ = config.load(["--admin", "127.0.0.1:0"], {}, 20_000)
 
 
-@pytest.fixture(params=("runtime",))
-def mode(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @dataclass
 class Fake:
     """A server that is as the test says."""
@@ -234,8 +229,9 @@ class TestProbes:
             assert process.stdout is not None
             line = process.stdout.readline()
             assert line.startswith("listening admin 127.0.0.1:")
-            answer = ask(int(line.rpartition(":")[2]), "/livez")
-        assert answer.status == 503
+            port = int(line.rpartition(":")[2])
+            assert eventually(lambda: ask(port, "/livez").status == 503)
+            answer = ask(port, "/livez")
         assert re.search(r"process \d+ serving, heartbeat 6\d\.\d s ago\n", answer.body)
 
 

@@ -213,10 +213,6 @@ class TestWhatNobodyCaught:
 
 
 class TestBadLines:
-    @pytest.fixture(params=("runtime",))
-    def mode(self, request: pytest.FixtureRequest) -> str:
-        return str(request.param)
-
     @pytest.mark.parametrize(
         ("sent", "shown", "said"),
         [
