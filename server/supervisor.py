@@ -267,7 +267,9 @@ class Supervisor:
             # Port 0 has become the kernel's choice, at which a replacement is looked for.
             self._announced = f"listening admin {address}\n"
             place.body = self._admin_body(parsers.address(address))
-        if not self._served and all(place.child and place.child.serving for place in self._places):
+        if self._served or self._stopping:
+            return
+        if all(place.child and place.child.serving for place in self._places):
             self._served = True
             try:
                 listeners.announce(self._opened)

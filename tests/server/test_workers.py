@@ -169,7 +169,7 @@ def test_a_worker_that_ends_by_itself_is_replaced_though_it_ended_well() -> None
     with scripted(engine, "--workers=2") as process:
         announced(process)
         assert process.stderr is not None
-        assert "by=exit status 0" in process.stderr.readline()
+        assert 'by="exit status 0"' in process.stderr.readline()
         process.send_signal(signal.SIGTERM)
         assert outcome(process)[0] == 0
 
@@ -343,12 +343,33 @@ def test_sigterm_while_the_workers_begin_ends_them() -> None:
         assert outcome(process)[0] == 0
 
 
+def test_a_worker_may_say_that_it_serves_when_the_server_is_to_end() -> None:
+    engine = """
+from server.instance import State
+stop = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+instance.state = State.SERVING
+if instance.settings.max_connections == 2:
+    os.kill(os.getppid(), signal.SIGTERM)
+while not stop.wait(0.01):
+    pass
+instance.serving()
+"""
+    # The second alone sends it.
+    with scripted(engine, "--workers=2", "--max-connections=5") as process:
+        assert process.stdout is not None
+        assert process.stdout.read() == ""
+        status, log = outcome(process)
+    assert status == 0
+    assert " stopped connections=0 " in log
+
+
 def test_sigterm_while_a_crashed_worker_is_waited_for_ends_the_server() -> None:
     with scripted("instance.serving()\ntime.sleep(0.05)\nos._exit(3)", "--workers=2") as process:
         announced(process)
         assert process.stderr is not None
         for _ in range(6):
-            assert "by=exit status 3" in process.stderr.readline()
+            assert 'by="exit status 3"' in process.stderr.readline()
         process.send_signal(signal.SIGTERM)
         assert outcome(process)[0] in (0, 1)  # 1 if one died in the drain
 
