@@ -22,11 +22,12 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from types import FrameType
 
 from server import limits, listeners, logs, metrics, parsers, signals, stdout, workers
+from server.children import Child, Place
 from server.config import Settings
 from server.control import GRACE, Channel, Message
 from server.engines import Engine
@@ -36,85 +37,13 @@ from server.listeners import Listener
 from server.metrics import Counters, Snapshot
 from server.notify import Notifier
 from server.parsers import Address
+from server.queries import Queries, Query
 from server.tls import Certificate
 
 POLL = 1.0
 """Seconds between two looks at what each worker has counted."""
 
-ANSWER = 1.0
-"""Seconds for a worker to answer when the admin port asks; then it goes without."""
-
-LOST = "worker_died"
-"""Among the reasons of closed connections: they were open when their worker died."""
-
 _HANDLED = signals.REPORTING | signals.STOPPING | {signal.SIGCHLD}
-
-
-class Backoff:
-    """How long to wait before something that has failed is tried again."""
-
-    FIRST = 0.1
-    LONGEST = 5.0
-    WELL = 10.0
-    """Seconds after which it is held to have worked."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-
-    def after(self, lived: float) -> float:
-        """The pause, in seconds, after a try that lasted so long; none after the first."""
-        if lived >= self.WELL:
-            self._next = 0.0
-        pause = self._next
-        self._next = min(self.LONGEST, max(self.FIRST, 2 * pause))
-        return pause
-
-
-@dataclass(slots=True, eq=False)
-class Child:
-    """A process of ours, and what it last said of itself."""
-
-    pid: int
-    channel: Channel
-    born: float
-    heard_at: float
-    """When it last told its figures."""
-    beat_at: float
-    """When its loop was last seen alive."""
-    serving: bool = False
-    failed: str | None = None
-    """Why it could not begin, if that was the operator's fault."""
-    asked: bool = False
-    """A snapshot is on its way."""
-    snapshot: Snapshot | None = None
-    final: bool = False
-    state: State = State.STARTING
-
-
-@dataclass(slots=True, eq=False)
-class Place:
-    """A process that there should be, and the child that is it, if any."""
-
-    body: workers.Body
-    is_worker: bool = True
-    child: Child | None = None
-    due: float = -math.inf
-    """When to start the next one."""
-    backoff: Backoff = field(default_factory=Backoff)
-
-    @property
-    def name(self) -> str:
-        return "worker" if self.is_worker else "admin port"
-
-
-@dataclass(slots=True, eq=False)
-class Query:
-    """What the admin port wants to know, and who is yet to answer."""
-
-    word: str
-    deadline: float
-    waiting: set[int]
-    texts: dict[int, str] = field(default_factory=dict)
 
 
 class Supervisor:
@@ -147,7 +76,7 @@ class Supervisor:
         self._selector.register(self._wake_read, selectors.EVENT_READ)
         self._past = Counters().snapshot()
         """The figures of the workers that have ended."""
-        self._queries: list[Query] = []
+        self._queries = Queries()
         self._served = False
         self._stopping = False
         self._kill_at = math.inf
@@ -206,7 +135,7 @@ class Supervisor:
         return min(
             [self._poll_at, self._kill_at]
             + [place.due for place in self._places if place.child is None and not self._stopping]
-            + [query.deadline for query in self._queries]
+            + self._queries.deadlines()
             + ([self._ping_at] if self._notifier.interval else [])
         )
 
@@ -332,9 +261,9 @@ class Supervisor:
                     child.snapshot, child.heard_at = snapshot, time.monotonic()
                     child.state, child.beat_at = State(state), beat_at
                     child.asked, child.final = False, message.get("final", False)
-                    self._answered("status", child.pid)
+                    self._queries.answered("status", child.pid)
                 case {"tasks": str(text)}:
-                    self._answered("tasks", child.pid, text)
+                    self._queries.answered("tasks", child.pid, text)
                 case {"ask": str(word)}:
                     self._ask_all(word)
 
@@ -356,23 +285,14 @@ class Supervisor:
     # What the admin port asks.
 
     def _ask_all(self, word: str) -> None:
-        everyone = {child.pid for child in self._workers()}
-        self._queries.append(Query(word, time.monotonic() + ANSWER, everyone))
+        self._queries.ask(word, [child.pid for child in self._workers()], time.monotonic())
         if word == "tasks":
             self._to_workers("tasks")
         else:
             self._ask_for_figures()
 
-    def _answered(self, word: str, pid: int, text: str = "") -> None:
-        for query in self._queries:
-            if query.word == word:
-                query.waiting.discard(pid)
-                query.texts[pid] = text
-
     def _answer(self, now: float) -> None:
-        done = [query for query in self._queries if not query.waiting or query.deadline <= now]
-        for query in done:
-            self._queries.remove(query)
+        for query in self._queries.done(now):
             for place in self._places:
                 if place.child and not place.is_worker:
                     self._request(place, place.child, json.dumps(self._reply_to(query, now)))
@@ -439,11 +359,11 @@ class Supervisor:
         now = time.monotonic()
         how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         if place.is_worker:
-            self._keep_figures(child)
-            for query in self._queries:
-                query.waiting.discard(child.pid)
+            self._queries.gone(child.pid)
+            if figures := child.past():
+                self._past = metrics.add([self._past, figures])
         else:
-            self._queries.clear()
+            self._queries.forget()
         if self._stopping:
             if code and self._fault is None:  # else all may have the same one
                 logs.event(logging.ERROR, f"{place.name} ended badly", pid=child.pid, by=how)
@@ -461,16 +381,6 @@ class Supervisor:
                 by=child.failed or how,
                 restart_in=pause,
                 figures_age=0.0 if child.final else round(now - child.heard_at, 3),
-            )
-
-    def _keep_figures(self, child: Child) -> None:
-        """Totals never go backwards, and every connection that was accepted ends in one way."""
-        if child.snapshot is not None:
-            closes = dict(child.snapshot["closes"])
-            if lost := child.snapshot["current"]:
-                closes[LOST] = lost
-            self._past = metrics.add(
-                [self._past, {**child.snapshot, "current": 0, "closes": closes}]
             )
 
     def _stop(self) -> None:
