@@ -2,21 +2,28 @@
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
 from tests.server.conftest import Start
-from tests.server.harness import Authority, ServerProcess, eventually
+from tests.server.harness import Authority, ServerProcess, eventually, receive
 from tests.server.scripted import WAIT_FOR_TERM, announced, outcome, scripted
 
 
-def test_sighup_loads_the_certificate_while_the_loop_is_idle(
-    start: Start, authority: Authority
+def test_sighup_shows_the_new_certificate_to_those_who_come_and_leaves_the_others(
+    start: Start, tmp_path: Path
 ) -> None:
-    server = start(f"--tls-cert={authority.file}")
-    server.signal(signal.SIGHUP)
-    assert eventually(lambda: "certificate reloaded" in server.log())
-    assert server.echoes()
+    own = Authority(tmp_path)
+    server = start(authority=own)
+    with server.connect_tls("echo") as before:
+        own.renew()
+        server.signal(signal.SIGHUP)  # the loop is idle
+        assert eventually(lambda: "certificate reloaded" in server.log())
+        with server.connect_tls("echo") as after:
+            assert before.getpeercert() != after.getpeercert()
+        before.sendall(b"ping")
+        assert receive(before, 4) == b"ping"
 
 
 def test_sighup_without_a_certificate_is_one_log_line(start: Start) -> None:

@@ -405,16 +405,42 @@ def test_an_orphan_that_hangs_ends_all_the_same() -> None:
 
 
 def test_sighup_reaches_all_workers_and_those_to_come(start: Start, own: Authority) -> None:
-    server = start("--workers=2", f"--tls-cert={own.file}")
+    server = start("--workers=2", authority=own)
+    before = serials(server)
+    assert len(before) == 1
     own.renew()
     server.signal(signal.SIGHUP)
     assert eventually(lambda: server.log().count("certificate reloaded") == 3)
+    renewed = serials(server)
+    assert len(renewed) == 1
+    assert renewed != before
+    workers = server.workers()
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: len(server.workers()) == 2 and not {*workers} & {*server.workers()})
+    assert serials(server) == renewed
+
+
+def test_a_bad_certificate_is_told_once_and_the_old_one_stays(start: Start, own: Authority) -> None:
+    server = start("--workers=2", authority=own)
+    before = serials(server)
     own.file.write_text("nothing of use")
     server.signal(signal.SIGHUP)
     assert eventually(lambda: "the old one stays in use" in server.log())
-    assert server.echoes()
+    assert serials(server) == before
     server.stop()
     assert server.log().count("the old one stays in use") == 1
+
+
+def serials(server: ServerProcess) -> set[str]:
+    """The serial numbers of the certificates that are shown to ten clients."""
+    shown = set()
+    for _ in range(10):
+        with server.connect_tls("echo") as sock:
+            certificate = sock.getpeercert()
+            assert certificate is not None
+            shown.add(str(certificate["serialNumber"]))
+    return shown
 
 
 @pytest.fixture
