@@ -104,8 +104,8 @@ class HttpServer:
                 response = _status(http.HTTPStatus(error.error_status_hint))
             head_alone = request is not None and request.method == b"HEAD"
             await stream.send_all(_encode(parser, response, head_alone))
-            if parser.our_state is not h11.DONE or parser.their_state is not h11.DONE:
-                break
+            if parser.our_state is not h11.DONE:
+                break  # one of us has said "Connection: close"
             parser.start_next_cycle()
             scope.deadline = runtime.now() + IDLE_TIMEOUT
             if scope in self._open:

@@ -490,6 +490,22 @@ class TestConnections:
             sock.sendall(GET)
             assert receive_rest(sock) == b""
 
+    def test_a_request_that_trickles_is_not_waited_for_any_longer(
+        self, server: AdminServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(admin_http, "REQUEST_TIMEOUT", 0.5)
+        with connect(server) as sock:
+            sock.sendall(GET + b"X: ")
+
+            def is_cut_off() -> bool:
+                try:
+                    sock.sendall(b"x")
+                except ConnectionError:
+                    return True
+                return False
+
+            assert eventually(is_cut_off)
+
     def test_a_connection_that_is_idle_for_long_is_closed(
         self, server: AdminServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -2,11 +2,12 @@
 
 import json
 import logging
+import math
 import re
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from server import log_format
@@ -61,6 +62,8 @@ def unquoted(word: str) -> str:
 
 class TestText:
     @given(message=hostile, fields=events)
+    @example(message="failed error=none", fields={"error": "some\nfatal"})
+    @example(message="x", fields={"error": "a line=b"})
     def test_an_event_is_one_line_that_can_be_taken_apart(
         self, message: str, fields: dict[str, object]
     ) -> None:
@@ -102,6 +105,7 @@ class TestText:
 
 class TestJson:
     @given(message=hostile, fields=events)
+    @example(message="x", fields={"error": math.nan, "line": -math.inf, "left_out": 0.5})
     def test_an_event_is_one_object_on_one_line(
         self, message: str, fields: dict[str, object]
     ) -> None:
@@ -115,7 +119,7 @@ class TestJson:
         assert set(event) == set(fields)
         for key, value in fields.items():
             kept = isinstance(value, int | None) or (
-                isinstance(value, float) and value - value == 0
+                isinstance(value, float) and math.isfinite(value)
             )
             assert event[key] == (value if kept else readable(str(value)))
 
