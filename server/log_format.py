@@ -30,10 +30,13 @@ class JsonFormatter(logging.Formatter):
     """One object a line, with the keys ``time``, ``level``, ``message`` and the event's own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        event: dict[str, object] = dict(_fields(record))
-        event["time"] = _timestamp(record)
-        event["level"] = record.levelname.lower()
-        event["message"] = _message(record)
+        event: dict[str, object] = {
+            "time": _timestamp(record),
+            "level": record.levelname.lower(),
+            "message": _message(record),
+        }
+        for key, value in _fields(record):
+            event.setdefault(key, value)
         if text := _text(record):
             event["text"] = text
         if exception := _exception(self, record):
