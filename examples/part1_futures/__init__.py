@@ -1,0 +1,1 @@
+"""Part One, futures: what `await` waits for, written by hand and polled."""
