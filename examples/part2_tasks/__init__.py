@@ -1,0 +1,1 @@
+"""Part Two, tasks: futures that run in the background, and the loop that runs them."""
