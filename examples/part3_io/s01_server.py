@@ -14,12 +14,13 @@ Next: ten clients, one after the other.
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import TypeAlias
@@ -75,13 +76,24 @@ def raise_descriptor_limit() -> int:
     return hard
 
 
+def port(text: str) -> int:
+    """The number of a port."""
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give 0 to 65535")
+    return int(text)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser(__doc__, seconds=1.0)
-    arguments.add_argument("--port", type=int, default=0, help="default: one that is free")
+    arguments.add_argument("--port", type=port, default=0, help="default: one that is free")
     options = arguments.parse_args(argv)
     raise_descriptor_limit()
-    with suppress(KeyboardInterrupt):
+    try:
         runtime.run(serve(options.port, options.seconds))
+    except KeyboardInterrupt:
+        pass  # it is how one ends it
+    except OSError as error:
+        arguments.error(f"cannot listen on port {options.port}: {error.strerror}; try another")
 
 
 if __name__ == "__main__":

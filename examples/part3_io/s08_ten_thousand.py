@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import re
 import resource
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -94,11 +93,11 @@ def local_ports() -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    options = parser(__doc__, clients=10_000, seconds=5.0).parse_args(argv)
+    arguments = parser(__doc__, clients=10_000, seconds=5.0)
+    options = arguments.parse_args(argv)
     lack = shortage(options.clients, raise_descriptor_limit(), local_ports())
     if lack is not None:
-        print(f"ten_thousand: {lack}", file=sys.stderr)
-        sys.exit(2)
+        arguments.error(lack)
     with serving(options.seconds) as address:
         began, cpu_before = time.monotonic(), time.process_time()
         tally = runtime.run(all_clients(options.clients, address))

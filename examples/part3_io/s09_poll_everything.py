@@ -33,21 +33,21 @@ from ..part2_tasks.s08_awake import run
 from .s01_server import Address, serving
 from .s05_poll import Recv, poll_until_first
 
-#: Where the clients put what they hear.
-Heard: TypeAlias = list[bytes]
+#: What the clients have heard, all together.
+Heard: TypeAlias = bytearray
 
 
 async def client_on_our_loop(address: Address, heard: Heard) -> None:
     with socket.create_connection(address) as sock:
         sock.setblocking(False)
         while data := await Recv(sock):
-            heard.append(data)
+            heard += data
 
 
 async def client_on_the_runtime(address: Address, heard: Heard) -> None:
     async with await runtime.connect(*address) as stream:
         while data := await stream.recv(1024):
-            heard.append(data)
+            heard += data
 
 
 class Loop(NamedTuple):
@@ -71,16 +71,16 @@ class Cost(NamedTuple):
 
 
 async def measure(loop: Loop, clients: int, events: int, address: Address) -> Cost:
-    heard: Heard = []
+    heard = Heard()
     began = time.process_time()
     handles = [loop.spawn(loop.client(address, heard)) for _ in range(clients)]
-    while len(heard) < clients:
+    while heard.count(b"start") < clients:
         await loop.sleep(0.01)
     all_wait = time.process_time()
     for _ in range(events):
         await loop.sleep(0.001)
     for_events = time.process_time() - all_wait
-    if len(heard) > clients:
+    if b"end" in heard:
         raise RuntimeError("the clients did not stay silent for long enough; give more --seconds")
     for handle in handles:
         await handle
