@@ -1,8 +1,8 @@
 """A waker with a flag: whoever was woken during a turn is polled again before the loop sleeps.
 
 One flag for the whole loop is enough, because each turn polls everybody anyway.  It is cleared
-*before* the next turn polls, not after: what wakes somebody during that turn must count for the
-turn after it.  A wake-up more than is needed costs a turn; one that is lost costs the program.
+before a turn polls, not after: a wake-up during that turn may come too late for it, and must count
+for the next.  A turn too many costs a little; a wake-up that is lost costs the program.
 
 A thread that called this waker while the loop sleeps would set the flag, and the loop would sleep
 on.  For those the runtime has a pipe that ends its sleep (`runtime/wakeup.py`).
@@ -51,6 +51,7 @@ def run(main: Coroutine[Any, Any, T], wait: Callable[[], None] = sleep_until_fir
     def wait_unless_awake() -> None:
         if not awake.clear():
             wait()
+            awake.clear()  # whoever it woke is polled next, like everybody
 
     return s05_main_task.run(main, awake, wait_unless_awake)
 

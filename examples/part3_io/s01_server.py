@@ -57,16 +57,13 @@ def serving(seconds: float) -> Iterator[Address]:
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as server:
-        assert server.stdin is not None
         assert server.stdout is not None
         line = server.stdout.readline()
         if not line:
             raise RuntimeError("the server did not start; it has said why")
         _, host, port = line.split()
-        try:
-            yield host, int(port)
-        finally:
-            server.stdin.close()
+        yield host, int(port)
+        # Leaving this block closes the server's standard input and waits for its end.
 
 
 def raise_descriptor_limit() -> int:

@@ -7,6 +7,8 @@ call waits for both.  `half_time` shows that: a task that sleeps among those tha
 
 A `Recv` that is not ready puts its descriptor on the list, and its waker beside it.  The list lives
 for one turn: each turn polls every task, and so each that still waits is on the next list again.
+(So it would be enough that the wait ends.  But a waker is called by whoever was given it: futures
+need not know that this loop has one flag for all.)
 
 That is simple, it is right, and it is where the series ends.  Next: a detail of its timeout.
 """

@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
 
 from examples import part1_futures, part2_tasks, part3_io
@@ -102,7 +102,6 @@ def a_server_that_waits_for(
                     raise
             finally:
                 for stream in streams:
-                    with closing(stream):
-                        pass
+                    stream.close()
 
     return serving

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -72,10 +73,20 @@ def test_ten_foos_take_a_second(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_foo_moves_from_state_to_state(capsys: pytest.CaptureFixture[str]) -> None:
-    foo, bell = s02_foo.Foo(7, 0, lambda seconds: Steps(2)), Bell()  # type: ignore[arg-type, return-value]
+    class Sleep(Future[None]):
+        def __init__(self, seconds: float) -> None:
+            self.polls = 0
+
+        def poll(self, waker: Waker) -> Ready[None] | Pending:
+            self.polls += 1
+            return PENDING if self.polls < 3 else Ready(None)
+
+    foo, bell = s02_foo.Foo(7, 0, Sleep), Bell()
     assert lines(capsys) == []
     assert foo.poll(bell) is PENDING
     assert lines(capsys) == ["start 7"]
+    assert foo.poll(bell) is PENDING
+    assert lines(capsys) == []
     assert foo.poll(bell) == Ready(7)
     assert lines(capsys) == ["end 7"]
 
@@ -112,7 +123,9 @@ def test_a_sleep_that_forgets_its_waker_is_found_out_at_once(
 
 
 @pytest.mark.parametrize("step", [s05_busy_sleep, s10_busy_main])
-def test_a_busy_loop_polls_all_the_time(step: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_busy_loop_polls_all_the_time(
+    step: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
     began = time.monotonic()
     step.main(["--seconds", "0.05"])
     assert time.monotonic() - began >= 0.05

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 import pytest
 
 from examples.part1_futures import s11_wake_times
-from examples.part1_futures.s04_never_woken import NeverWoken
 from examples.part2_tasks import (
     s01_spawn,
     s02_async_def,
@@ -20,7 +20,7 @@ from examples.part2_tasks import (
 )
 from examples.part2_tasks.s02_async_def import Async, Current, Sleep
 from examples.part2_tasks.s06_join_handle import JoinHandle
-from runtime import PENDING, Ready
+from runtime import PENDING, Pending, Ready
 
 from .steps import Bell, all_at_once, at_once, starts
 
@@ -57,9 +57,9 @@ def test_ten_tasks_that_are_awaited_in_turn_take_a_second(
 
 
 @pytest.mark.parametrize("step", [s02_async_def, s03_task_list], ids=lambda step: step.__name__)
-def test_ten_coroutines_at_once(step: object, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ten_coroutines_at_once(step: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     with at_least(0.02):
-        step.main(BRIEFLY)  # type: ignore[attr-defined]
+        step.main(BRIEFLY)
     *said, report = lines(capsys)
     assert at_once(said, 10)
     assert report.startswith("0.")
@@ -245,6 +245,28 @@ def test_a_flag_is_set_until_it_was_asked() -> None:
     assert [awake.clear(), awake.clear()] == [True, False]
 
 
+def test_what_ended_the_wait_costs_one_turn_and_no_more() -> None:
+    class Count(s02_async_def.Future[None]):
+        polls = 0
+
+        def poll(self, waker: object) -> Pending:
+            self.polls += 1
+            return PENDING
+
+    async def count() -> None:
+        await counted
+
+    async def main() -> None:
+        s04_new_tasks.spawn(count())
+        await Sleep(0.001)
+        await Sleep(0.001)
+        await Sleep(0.001)
+
+    counted = Count()
+    s08_awake.run(main())
+    assert counted.polls == 3  # the fourth turn ends the run
+
+
 def test_a_loop_that_nobody_woke_waits() -> None:
     waits: list[str] = []
 
@@ -255,15 +277,15 @@ def test_a_loop_that_nobody_woke_waits() -> None:
 
     async def main() -> None:
         await s06_join_handle.spawn(at_once_done())  # a turn more, because it is woken
-        await Forever(3600)
+        await Forever()
 
     async def at_once_done() -> None:
         pass
 
-    class Forever(s02_async_def.Future[None], NeverWoken):
+    class Forever(s02_async_def.Future[None]):
         polls = 0
 
-        def poll(self, waker: object) -> object:  # type: ignore[override]
+        def poll(self, waker: object) -> Pending:
             Forever.polls += 1
             return PENDING
 

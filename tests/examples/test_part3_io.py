@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -33,8 +34,9 @@ from examples.part3_io import (
 )
 from examples.part3_io.s01_server import Address, serving
 from examples.part3_io.s09_poll_everything import OUR_LOOP, THE_RUNTIME, Loop, measure
+from runtime import PENDING, Ready
 
-from .steps import PATIENCE, STEPS, a_server_that_waits_for, each_in_order
+from .steps import PATIENCE, STEPS, Bell, a_server_that_waits_for, each_in_order
 
 pytestmark = [pytest.mark.usefixtures("nothing_left"), pytest.mark.timeout(30)]
 
@@ -157,11 +159,11 @@ def test_clients_in_turn_wait_for_each_other(capsys: pytest.CaptureFixture[str])
     ids=lambda step: step.__name__,
 )
 def test_ten_clients_at_the_same_time(
-    step: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    step: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server ends none of them before all have come."""
     monkeypatch.setattr(step, "serving", a_server_that_waits_for(10))
-    step.main([])  # type: ignore[attr-defined]
+    step.main([])
     *said, report = lines(capsys)
     assert each_in_order([line for line in said if line != "half-time"], 10)
     assert re.fullmatch(r"\d\.\d\d s(, \d\.\d+ s of them on the CPU)?", report)
@@ -197,6 +199,20 @@ def test_clients_that_poll_wait_once_for_each_event_at_the_most(
     said.remove("half-time")
     assert each_in_order(said, 3)
     assert waits <= 3 * 3 + 1  # each client: a start, an end, the end of the stream
+
+
+def test_a_poll_wakes_whose_socket_has_bytes_and_nobody_else() -> None:
+    ready, silent = Bell(), Bell()
+    a, b = socket.socketpair()
+    with a, b:
+        for sock, bell in ((a, ready), (b, silent)):
+            sock.setblocking(False)
+            assert s05_poll.Recv(sock).poll(bell) is PENDING
+        b.send(b"for a")
+        s05_poll.poll_until_first()
+        assert (ready.called, silent.called) == (1, 0)
+        assert s05_poll.Recv(a).poll(ready) == Ready(b"for a")
+        assert not s05_poll.wakers  # the list was for that turn
 
 
 def test_a_poll_loop_with_nothing_to_wait_for_asks_whether_to_sleep_forever() -> None:
