@@ -5,8 +5,8 @@ infinitely large, and has to be put in a box.  In Python everything is in a box 
 `async def` may simply await itself.
 
 What does not vanish: to resume the innermost, each poll goes down the whole chain from the top, in
-Python's `send` as in the class below.  A chain is as deep as Python allows calls to be, and a
-thousand awaits deep is a thousand calls for each wake-up.
+Python's `send` as in the class below.  So a chain can be as deep as calls can (a thousand, unless
+Python is told otherwise), and each wake-up makes as many calls.
 
 Next: we leave the runtime, and write the loop that polls.
 """

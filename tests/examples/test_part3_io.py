@@ -285,9 +285,10 @@ def test_what_a_machine_lacks_is_named(
     assert said is None if lack is None else re.match(lack, said or "")
 
 
-def test_a_machine_that_cannot_says_so_at_once() -> None:
+@pytest.mark.parametrize("step", ["ten_thousand", "poll_everything"])
+def test_a_machine_that_cannot_says_so_at_once(step: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", s08_ten_thousand.__name__],
+        [sys.executable, "-m", STEPS[step].__name__, "--clients", "10000"],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (200, 300)),
         capture_output=True,
         text=True,
