@@ -32,6 +32,7 @@ from .inspect import dump_tasks, dump_tasks_on
 from .joining import join_all, race
 from .listener import Listener, listen, listen_unix, serve
 from .locks import Condition, Lock
+from .one_by_one import OneByOne, detect_one_by_one
 from .oneshot import OneshotReceiver, OneshotSender, oneshot
 from .run import run
 from .scopes import CancelScope, move_on_after, timeout
@@ -70,6 +71,7 @@ __all__ = [
     "Listener",
     "Lock",
     "MonotonicClock",
+    "OneByOne",
     "OneshotReceiver",
     "OneshotSender",
     "Pending",
@@ -96,6 +98,7 @@ __all__ = [
     "current_task",
     "current_waker",
     "detect_blocking",
+    "detect_one_by_one",
     "dump_tasks",
     "dump_tasks_on",
     "getaddrinfo",

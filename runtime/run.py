@@ -17,6 +17,7 @@ from typing import TypeVar
 from .clock import Clock, MonotonicClock
 from .executor import Executor, executors, spawn_site
 from .interrupt import CtrlC
+from .one_by_one import detect_one_by_one
 from .reactor import default_selector
 from .task import discard, running
 from .watchdog import detect_blocking
@@ -41,7 +42,8 @@ def run(
 
     Raises what `main` raises; RuntimeError if a runtime runs in this thread already, Deadlock if
     every task waits and nothing could wake one.  With `debug`, calls that block the loop are
-    reported (`detect_blocking`).
+    reported (`detect_blocking`), and coroutines that are awaited one after the other
+    (`detect_one_by_one`).
 
     >>> async def answer():
     ...     return 42
@@ -64,6 +66,7 @@ def run(
         _let_signals_wake(executor)
         if debug:
             detect_blocking()
+            detect_one_by_one()
         executor.run_while(lambda: not task.done)
     finally:
         try:
