@@ -1,0 +1,1 @@
+"""The introduction: many things at once, first with threads, then with async, then wrongly."""
