@@ -134,9 +134,9 @@ class OneByOne(Closing):
 
 def _report(task: Task[Any], coro: CoroutineType[Any, Any, Any], queue: Queue) -> None:
     log.warning(
-        "task %r awaits calls of %r one after the other: %d have ended, one is under way, and %d "
-        "have not begun. A coroutine does nothing until it is awaited; to run all at the same time "
-        "give them to join_all, or spawn each.\n    at %s",
+        "task %r awaits calls of %r one after the other: %d ended, 1 under way, %d not begun. "
+        "A coroutine does nothing until it is awaited; to run all at the same time, give them to "
+        "join_all, or spawn each.\n    at %s",
         task.name,
         queue.function,
         queue.ended,

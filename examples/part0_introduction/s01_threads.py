@@ -20,9 +20,10 @@ from ..part1_futures.options import parser
 
 
 def foo(n: int, seconds: float) -> None:
-    print(f"start {n}")
+    # In one piece: print would write the end of the line by itself, and others come in between.
+    print(f"start {n}\n", end="")
     time.sleep(seconds)
-    print(f"end {n}")
+    print(f"end {n}\n", end="")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -193,6 +193,29 @@ def test_workers_who_share_what_was_made_before_are_not_told() -> None:
         each.close()
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_who_merely_holds_the_collection_is_not_told() -> None:
+    waiting = calls()
+
+    async def in_turn() -> None:
+        for each in waiting:
+            await each
+
+    async def onlooker() -> int:
+        seen = waiting
+        await call()
+        return len(seen)
+
+    culprit, other = in_turn(), onlooker()
+    culprit.send(None)
+    culprit.send(None)
+    other.send(None)
+    assert queue_behind(culprit) is not None
+    assert queue_behind(other) is None
+    culprit.close()
+    other.close()
+
+
 def test_a_task_that_waits_for_nothing_of_its_own_is_not_told() -> None:
     async def main() -> None:
         await runtime.sleep(1)
@@ -223,20 +246,27 @@ class Naps:
         for each in [self.nap() for _ in range(4)]:
             await each
 
+    async def in_turn_elsewhere(self) -> None:
+        for each in [self.nap() for _ in range(4)]:
+            await each
+
 
 def test_it_is_told_while_it_happens_with_the_line_that_awaits(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     naps = Naps(caplog)
 
+    async def outer() -> None:
+        await naps.in_turn()
+
     async def main() -> None:
         with runtime.detect_one_by_one(0.002):
-            await runtime.spawn(naps.in_turn(), name="culprit")
+            await runtime.spawn(outer(), name="culprit")
 
     runtime.run(main())
     (message,) = caplog.messages  # once for the line, though two more were awaited there
     assert message.startswith("task 'culprit' awaits calls of 'Naps.nap' one after the other: ")
-    assert "1 have ended, one is under way, and 2 have not begun." in message
+    assert ": 1 ended, 1 under way, 2 not begun. " in message
     place = message.splitlines()[1]
     assert place.startswith(f"    at Naps.in_turn ({__file__}:")
     line = int(place.rpartition(":")[2].rstrip(")"))
@@ -259,6 +289,19 @@ def test_the_line_is_told_once_however_often_it_is_seen(caplog: pytest.LogCaptur
 
     runtime.run(main())
     assert len(caplog.messages) == 1
+
+
+def test_it_goes_on_looking(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        with runtime.detect_one_by_one(0.002):
+            await Naps(caplog).in_turn()
+            first = list(caplog.messages)
+            caplog.clear()
+            await Naps(caplog).in_turn_elsewhere()
+            assert len(first) == len(caplog.messages) == 1
+            assert "Naps.in_turn_elsewhere (" in caplog.text
+
+    runtime.run(main())
 
 
 def test_debug_mode_has_it_on_and_the_end_of_the_run_ends_it(
