@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-#: A thread of CPython 3.11 has three mappings: its stack, the guard page below that, and the memory
-#: of its Python frames.  To be refused it is enough that there is no room for the first two.
+#: A thread's stack and the guard page below it are a mapping each; without room for them there is no
+#: thread.  (CPython 3.11 takes a third for the frames of its Python code, once the thread runs.)
 MAPPINGS = 2
 DEFAULT_STACK = 8 << 20
 
