@@ -29,7 +29,7 @@ from examples.part1_futures.s01_sleep import Future, Waker
 from examples.part1_futures.s06_thread_per_waker import ThreadSleep
 from runtime import PENDING, Pending, Ready
 
-from .steps import Bell, all_at_once, at_once, starts
+from .steps import PATIENCE, Bell, all_at_once, at_once, starts
 
 pytestmark = [pytest.mark.usefixtures("nothing_left"), pytest.mark.timeout(20)]
 
@@ -131,7 +131,7 @@ def test_a_busy_loop_polls_all_the_time(
     assert time.monotonic() - began >= 0.05
     *said, report = lines(capsys)
     assert at_once(said, 10)
-    assert polls_in(report) > 200  # thirty times that if nobody else wants the core
+    assert polls_in(report) > 20  # so many would be enough
     assert re.fullmatch(r"[\d,]+ polls in \d\.\d\d s, \d\.\d\d s of them on the CPU", report)
 
 
@@ -153,20 +153,34 @@ def test_a_thread_for_each_sleep(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_sleep_that_is_polled_again_has_one_thread_and_wakes_the_last_waker() -> None:
-    before = threading.active_count()
-    sleep, bells = ThreadSleep(0.05), [Bell(), Bell(), Bell()]
+    class Held(ThreadSleep):
+        """Its thread sleeps until the test says so, and not by the clock."""
+
+        def sleep_for_it(self) -> None:
+            hold.wait(PATIENCE)
+            self.wake_up()
+
+    hold, before = threading.Event(), threading.active_count()
+    sleep, bells = Held(3600), [Bell(), Bell(), Bell()]
     for bell in bells:
         assert sleep.poll(bell) is PENDING
     assert threading.active_count() == before + 1
-    assert bells[-1].rung.wait(10)
-    assert time.monotonic() >= sleep.wake_time
+    hold.set()
+    assert bells[-1].rung.wait(PATIENCE)
     assert [bell.called for bell in bells] == [0, 0, 1]
-    assert sleep.poll(Bell()) == Ready(None)
+
+
+def test_the_thread_of_a_sleep_wakes_it_when_its_time_has_come_and_not_before() -> None:
+    sleep, bell = ThreadSleep(0.02), Bell()
+    if sleep.poll(bell) is PENDING:
+        assert bell.rung.wait(PATIENCE)
+    assert time.monotonic() >= sleep.wake_time
+    assert sleep.poll(bell) == Ready(None)
 
 
 def test_too_many_threads_are_too_many() -> None:
     """In a process of its own, whose memory holds no thousand stacks."""
-    bound = 700 << 20
+    bound = 1 << 30
     done = subprocess.run(
         [sys.executable, "-m", s06_thread_per_waker.__name__, "--count", "1000"],
         capture_output=True,
@@ -178,7 +192,7 @@ def test_too_many_threads_are_too_many() -> None:
     assert re.fullmatch(r"\d+ threads, and not one more: can't start new thread\n", done.stderr)
     said = done.stdout.splitlines()
     assert said == starts(len(said))
-    assert 10 < len(said) < 1000
+    assert 1 < len(said) < 1000
 
 
 def test_one_thread_wakes_a_thousand(capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,7 +210,7 @@ def test_a_sleep_that_is_due_before_all_others_ends_the_wait_of_the_timer_thread
         time.sleep(0.01)  # by now the thread waits for that one
         assert s07_timer_thread.TimerSleep(timers, 0.01).poll(early) is PENDING
         assert threading.active_count() == before + 1
-        assert early.rung.wait(10)
+        assert early.rung.wait(PATIENCE)
     assert (late.called, early.called) == (0, 1)
     assert threading.active_count() == before
 
