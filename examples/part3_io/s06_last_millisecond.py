@@ -18,8 +18,7 @@ from math import ceil
 
 from ..part1_futures.options import parser
 from ..part2_tasks.s02_async_def import Sleep
-from ..part2_tasks.s08_awake import run
-from .s05_poll import poll_until_first
+from .s05_poll import poll_until_first, run
 
 
 async def naps(count: int) -> None:

@@ -28,9 +28,8 @@ import runtime
 from ..part1_futures.options import parser, whole
 from ..part2_tasks.s02_async_def import Sleep
 from ..part2_tasks.s06_join_handle import spawn
-from ..part2_tasks.s08_awake import run
 from .s01_server import Address, raise_descriptor_limit, serving
-from .s05_poll import Recv, poll_until_first
+from .s05_poll import Recv, run
 from .s08_ten_thousand import local_ports, shortage
 
 #: What the clients have heard, all together.
@@ -59,7 +58,7 @@ class Loop(NamedTuple):
     client: Callable[[Address, Heard], Coroutine[Any, Any, None]]
 
 
-OUR_LOOP = Loop(lambda main: run(main, poll_until_first), spawn, Sleep, client_on_our_loop)
+OUR_LOOP = Loop(run, spawn, Sleep, client_on_our_loop)
 THE_RUNTIME = Loop(runtime.run, runtime.spawn, runtime.sleep, client_on_the_runtime)
 
 

@@ -19,6 +19,7 @@ import pytest
 import examples
 import runtime
 from examples.part1_futures.s01_sleep import Waker
+from examples.part2_tasks.s06_join_handle import spawn
 from examples.part2_tasks.s08_awake import run
 from examples.part3_io import (
     s01_server,
@@ -193,7 +194,7 @@ def test_clients_that_poll_wait_once_for_each_event_at_the_most(
         s05_poll.poll_until_first()
 
     with a_server_that_waits_for(3, hold)(0) as address:
-        run(s05_poll.clients_and_a_sleeper(3, address, 0.02), wait)
+        s05_poll.run(s05_poll.clients_and_a_sleeper(3, address, 0.02), wait)
     said = lines(capsys)
     assert said.index("half-time") < min(said.index(f"end {n}") for n in (1, 2, 3))
     said.remove("half-time")
@@ -213,6 +214,36 @@ def test_a_poll_wakes_whose_socket_has_bytes_and_nobody_else() -> None:
         assert (ready.called, silent.called) == (1, 0)
         assert s05_poll.Recv(a).poll(ready) == Ready(b"for a")
         assert not s05_poll.wakers  # the list was for that turn
+
+
+def test_a_descriptor_that_was_closed_costs_a_turn_and_no_more() -> None:
+    a, b = socket.socketpair()
+    with a, b:
+        a.setblocking(False)
+        assert s05_poll.Recv(a).poll(Bell()) is PENDING
+    s05_poll.poll_until_first()
+    with pytest.raises(RuntimeError, match=r"^sleep forever\?$"):
+        s05_poll.poll_until_first()
+
+
+def test_a_run_leaves_no_descriptor_of_those_it_cut_off() -> None:
+    async def main() -> None:
+        spawn(wait_for_bytes())
+        await spawn(be_done())  # a turn that ends without a wait, and then the run ends
+
+    async def wait_for_bytes() -> None:
+        await s05_poll.Recv(a)
+
+    async def be_done() -> None:
+        seen.update(s05_poll.wakers)
+
+    seen: dict[int, Waker] = {}
+    a, b = socket.socketpair()
+    with a, b:
+        a.setblocking(False)
+        s05_poll.run(main())
+        assert list(seen) == [a.fileno()]
+    assert s05_poll.wakers == {}
 
 
 def test_a_poll_loop_with_nothing_to_wait_for_asks_whether_to_sleep_forever() -> None:
