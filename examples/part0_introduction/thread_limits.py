@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-#: A thread's stack and the guard page below it are a mapping each; without room for them there is no
-#: thread.  (CPython 3.11 takes a third for the frames of its Python code, once the thread runs.)
+#: A thread's stack and the guard page below it are a mapping each; without room for them there is
+#: no thread.  (CPython 3.11 takes a third for the frames of its Python code, once the thread runs.)
 MAPPINGS = 2
 DEFAULT_STACK = 8 << 20
 
