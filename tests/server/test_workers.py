@@ -493,7 +493,9 @@ class Admin:
 
     def __init__(self, process: Any) -> None:
         self.process = process
-        assert process.stdout.readline().startswith("listening echo ")
+        line = process.stdout.readline()
+        assert line.startswith("listening echo ")
+        self.echo = ("127.0.0.1", int(line.rpartition(":")[2]))
         line = process.stdout.readline()
         assert line.startswith("listening admin ")
         self.port = int(line.rpartition(":")[2])
@@ -578,11 +580,33 @@ def answers(admin: Admin) -> bool:
     return False
 
 
-def test_the_admin_port_answers_while_the_workers_drain() -> None:
+def test_the_admin_port_answers_while_the_workers_drain_and_keeps_no_listener_open() -> None:
+    engine = (
+        WAIT_FOR_TERM + "for each in instance.listeners:\n    each.sock.close()\ntime.sleep(60)"
+    )
+    with scripted(engine, "--admin=127.0.0.1:0", "--workers=2", before=ADMIN) as process:
+        admin = Admin(process)
+        socket.create_connection(admin.echo, timeout=10).close()
+        assert [state for _, state, _ in admin.ask()["workers"]] == ["serving"] * 2
+        process.send_signal(signal.SIGTERM)
+        assert eventually(lambda: refused(admin.echo))
+        assert [state for _, state, _ in admin.ask()["workers"]] == ["draining"] * 2
+        process.send_signal(signal.SIGTERM)
+        assert outcome(process)[0] == 128 + signal.SIGTERM
+
+
+def refused(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=10).close()
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_a_worker_that_hangs_is_said_to_drain_when_the_server_does() -> None:
     engine = "signal.signal(signal.SIGTERM, lambda *_: None)\ninstance.serving()\ntime.sleep(60)"
     with scripted(engine, "--admin=127.0.0.1:0", "--workers=2", before=ADMIN) as process:
         admin = Admin(process)
-        assert [state for _, state, _ in admin.ask()["workers"]] == ["serving"] * 2
         process.send_signal(signal.SIGTERM)
         assert eventually(
             lambda: [state for _, state, _ in admin.ask()["workers"]] == ["draining"] * 2
