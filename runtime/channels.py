@@ -22,7 +22,9 @@ from typing import Generic, Self, TypeVar
 from .cancel import Cancelled
 from .closing import Closing
 from .errors import BrokenChannel, ClosedError, EndOfChannel, WouldBlock
+from .executor import BUDGET
 from .leaf import leaf
+from .sleep import yield_now
 from .task import current_task
 from .waiters import Waiter, Waiters
 
@@ -64,6 +66,7 @@ class _Shared(Generic[T]):
 
     __slots__ = (
         "buffer",
+        "credit",
         "maxsize",
         "open_receivers",
         "open_senders",
@@ -81,6 +84,13 @@ class _Shared(Generic[T]):
         self.receivers = Waiters()
         self.open_senders = 0
         self.open_receivers = 0
+        #: How many more operations may be done at once before one gives way to the other tasks.
+        self.credit = BUDGET
+
+    async def give_way(self) -> None:
+        """Let the others run: a task that always finds room, or a value, would keep them out."""
+        self.credit = BUDGET
+        await yield_now()
 
     @property
     def over(self) -> bool:
@@ -147,6 +157,9 @@ class Sender(Closing, Generic[T]):
         taken in the very turn of a cancellation, `send` returns, and the next wait raises.
         """
         shared = self._shared
+        shared.credit -= 1
+        if shared.credit < 0:
+            await shared.give_way()
         if not (self._open and shared.open_receivers):
             self._refuse()
         if not shared.offer(value) and not (await self._wait(value)):
@@ -242,6 +255,9 @@ class Receiver(Closing, Generic[T]):
         taken out.
         """
         shared = self._shared
+        shared.credit -= 1
+        if shared.credit < 0:
+            await shared.give_way()
         if not self._open:
             self._refuse()
         if len(shared.buffer) > shared.promised or shared.senders:

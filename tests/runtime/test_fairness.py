@@ -213,3 +213,55 @@ def test_a_task_that_reads_the_end_again_and_again_gives_way_in_time(run: Runner
             return await operations_until_another_runs(left)
 
     assert 0 < run(main) <= BUDGET + 1
+
+
+def test_a_task_that_shovels_through_a_channel_gives_way_in_time(run: Runner) -> None:
+    async def main() -> int:
+        sender: runtime.Sender[int]
+        sender, receiver = runtime.channel(10)
+        others = 0
+
+        async def other() -> None:
+            nonlocal others
+            while True:
+                others += 1
+                await runtime.yield_now()
+
+        neighbour = runtime.spawn(other())
+        with sender, receiver:
+            for n in range(10_000):
+                await sender.send(n)
+                assert await receiver.receive() == n
+        neighbour.cancel()
+        with pytest.raises(runtime.TaskCancelled):
+            await neighbour
+        return others
+
+    assert run(main) > 100
+
+
+def test_what_gave_way_in_a_channel_and_is_cancelled_there_has_done_nothing(run: Runner) -> None:
+    async def main() -> list[int]:
+        sender: runtime.Sender[int]
+        sender, receiver = runtime.channel(1000)
+        sent = 0
+
+        async def send() -> None:
+            nonlocal sent
+            while True:
+                await sender.send(sent)
+                sent += 1
+
+        sending = runtime.spawn(send())
+        await runtime.yield_now()
+        sending.cancel()
+        with pytest.raises(runtime.TaskCancelled):
+            await sending
+        sender.close()
+        assert 0 < sent < 1000
+        received = [n async for n in receiver]
+        assert len(received) == sent
+        return received
+
+    received = run(main)
+    assert received == list(range(len(received)))
