@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from threading import Thread
 
-from ..part1_futures.options import parser
+from ..options import parser
 
 
 def foo(n: int, seconds: float) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Thread
 
-from ..part1_futures.options import parser
+from ..options import parser
 from .thread_limits import Limit, refusal, thread_limits
 
 ROUNDS = (10, 100, 1_000)

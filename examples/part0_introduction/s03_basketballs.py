@@ -27,7 +27,7 @@ from threading import Thread
 
 import runtime
 
-from ..part1_futures.options import parser
+from ..options import parser
 
 BALLS_PER_CPU = 8
 

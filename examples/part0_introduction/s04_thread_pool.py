@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ..part1_futures.options import parser
+from ..options import parser
 
 
 def sleeper(seconds: float) -> float:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import runtime
 
-from ..part1_futures.options import parser
+from ..options import parser
 
 
 async def on_the_runtime(count: int, seconds: float) -> int:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import runtime
 
-from ..part1_futures.options import parser
+from ..options import parser
 
 
 async def foo(n: int, seconds: float) -> None:

@@ -21,7 +21,7 @@ from typing import Protocol, TypeVar
 import runtime
 from runtime import PENDING, Pending, Ready
 
-from .options import parser
+from ..options import parser
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ from typing import TypeAlias
 import runtime
 from runtime import PENDING, Pending, Ready
 
-from .options import parser
+from ..options import parser
 from .s01_sleep import Future, Sleep, Waker
 
 #: Seconds -> a future that is ready after so long; the next steps try several kinds.

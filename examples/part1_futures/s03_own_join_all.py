@@ -19,7 +19,7 @@ from typing import Any
 import runtime
 from runtime import PENDING, Pending, Ready
 
-from .options import parser
+from ..options import parser
 from .s01_sleep import Future, Waker
 from .s02_foo import Foo
 

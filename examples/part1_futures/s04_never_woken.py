@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import runtime
 from runtime import PENDING, Pending, Ready
 
-from .options import parser
+from ..options import parser
 from .s01_sleep import Future, Waker
 from .s02_foo import Foo
 from .s03_own_join_all import JoinAll

@@ -23,7 +23,7 @@ from typing import Self
 
 import runtime
 
-from .options import parser
+from ..options import parser
 from .s02_foo import Foo
 from .s03_own_join_all import JoinAll
 from .s06_thread_per_waker import PatientSleep

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import runtime
 from runtime import PENDING, Pending, Ready
 
-from .options import parser
+from ..options import parser
 from .s01_sleep import Future, Sleep, Waker
 
 

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from runtime import Ready
 
-from .options import parser
+from ..options import parser
 from .s01_sleep import Future
 from .s02_foo import Foo
 from .s03_own_join_all import JoinAll

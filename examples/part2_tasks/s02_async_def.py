@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 
 from runtime import PENDING, Pending, Ready
 
+from ..options import parser
 from ..part1_futures import s01_sleep, s11_wake_times
-from ..part1_futures.options import parser
 from ..part1_futures.s01_sleep import Waker
 from ..part1_futures.s03_own_join_all import JoinAll
 from ..part1_futures.s10_busy_main import Nobody

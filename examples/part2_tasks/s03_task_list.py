@@ -18,7 +18,7 @@ from typing import Any
 
 from runtime import PENDING
 
-from ..part1_futures.options import parser
+from ..options import parser
 from ..part1_futures.s10_busy_main import Nobody
 from ..part1_futures.s11_wake_times import sleep_until_first
 from .s02_async_def import Async, Future, foo

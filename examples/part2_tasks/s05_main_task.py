@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from runtime import Ready
 
-from ..part1_futures.options import parser
+from ..options import parser
 from ..part1_futures.s01_sleep import Waker
 from ..part1_futures.s10_busy_main import Nobody
 from ..part1_futures.s11_wake_times import sleep_until_first, wake_times

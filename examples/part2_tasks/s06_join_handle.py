@@ -24,7 +24,7 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar, final
 
 from runtime import PENDING, Pending, Ready
 
-from ..part1_futures.options import parser
+from ..options import parser
 from ..part1_futures.s01_sleep import Waker
 from . import s04_new_tasks
 from .s02_async_def import Future

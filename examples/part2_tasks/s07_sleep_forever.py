@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..part1_futures.options import parser
+from ..options import parser
 from .s02_async_def import foo
 from .s05_main_task import run
 from .s06_join_handle import spawn

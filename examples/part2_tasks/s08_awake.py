@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from ..part1_futures.options import parser
+from ..options import parser
 from ..part1_futures.s11_wake_times import sleep_until_first
 from . import s05_main_task
 from .s07_sleep_forever import join

@@ -27,7 +27,7 @@ from typing import TypeAlias
 
 import runtime
 
-from ..part1_futures.options import parser
+from ..options import parser
 
 Address: TypeAlias = tuple[str, int]
 

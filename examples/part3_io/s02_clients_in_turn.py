@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Sequence
 
-from ..part1_futures.options import parser
+from ..options import parser
 from .s01_server import Address, serving
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from ..part1_futures.options import parser
+from ..options import parser
 from .s01_server import serving
 from .s02_clients_in_turn import client
 

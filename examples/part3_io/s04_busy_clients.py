@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 from runtime import PENDING, Pending, Ready
 
-from ..part1_futures.options import parser
+from ..options import parser
 from ..part1_futures.s01_sleep import Waker
 from ..part2_tasks.s02_async_def import Future
 from ..part2_tasks.s06_join_handle import spawn

@@ -24,7 +24,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from math import ceil
 from typing import Any, TypeVar
 
-from ..part1_futures.options import parser
+from ..options import parser
 from ..part1_futures.s01_sleep import Waker
 from ..part1_futures.s11_wake_times import wake_times
 from ..part2_tasks import s08_awake

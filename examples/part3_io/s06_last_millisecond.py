@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import ceil
 
-from ..part1_futures.options import parser
+from ..options import parser
 from ..part2_tasks.s02_async_def import Sleep
 from .s05_poll import poll_until_first, run
 

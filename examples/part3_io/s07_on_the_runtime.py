@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import runtime
 
-from ..part1_futures.options import parser
+from ..options import parser
 from .s01_server import Address, serving
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import runtime
 
-from ..part1_futures.options import parser
+from ..options import parser
 from .s01_server import Address, raise_descriptor_limit, serving
 
 #: Connects under way at a time.

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import runtime
 
-from ..part1_futures.options import parser, whole
+from ..options import parser, whole
 from ..part2_tasks.s02_async_def import Sleep
 from ..part2_tasks.s06_join_handle import spawn
 from .s01_server import Address, raise_descriptor_limit, serving

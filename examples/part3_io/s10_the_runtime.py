@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..part1_futures.options import parser
+from ..options import parser
 
 
 class Step(NamedTuple):
