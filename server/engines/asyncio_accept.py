@@ -45,6 +45,8 @@ exactly; the margin is for a libuv that accepts more at a time, as older ones di
 ACCEPT_BURST = 64
 """Accepted per listener and turn of the loop: a connect storm does not starve the connected."""
 
+Starting = asyncio.Task[tuple[asyncio.Transport, Connection]]
+
 ConnectionFactory = Callable[["Acceptor"], Connection]
 
 
@@ -66,7 +68,7 @@ class Acceptor:
         self.counters = instance.counters
         self.live: dict[int, Connection] = {}
         """By descriptor, from the accept to ``connection_lost``."""
-        self.starting: dict[Connection, asyncio.Task[None]] = {}
+        self.starting: dict[Connection, Starting] = {}
         """Those that have no transport yet, and the tasks that see to it."""
         self.all_closed = asyncio.Event()
         """Set when the last one has ended after ``stop``."""
@@ -79,6 +81,8 @@ class Acceptor:
         self._native: list[asyncio.AbstractServer] = []
         self._watched: Collection[Entrance] = ()
         self._addresses = Addresses(self.settings.max_per_address, self.counters)
+        self._hosts: dict[Connection, str] = {}
+        """Where they come from, if that is limited."""
         self._errors = AcceptErrors(self.counters)
         self._paused = False
         self._stopped = False
@@ -127,7 +131,7 @@ class Acceptor:
         # Its descriptor is closed, and may be another one's already.
         if self.live.get(connection.fd) is connection:
             del self.live[connection.fd]
-        self._addresses.release(connection.host)
+        self._addresses.release(self._hosts.pop(connection, ""))
         self.counters.closes[reason] += 1
         self._changed()
 
@@ -175,35 +179,50 @@ class Acceptor:
             if not self._addresses.admit(host):
                 sock.close()
                 continue
-            connection = entrance.connect()
-            connection.host = host
-            self._begin(connection, sock.fileno())
-            self.starting[connection] = self._loop.create_task(
-                self._start(connection, sock, entrance.tls)
-            )
+            sock.setblocking(False)
+            self._start(entrance.connect(), sock, host, entrance.tls)
         self._changed()
 
-    async def _start(
-        self, connection: Connection, sock: socket.socket, tls: asyncio_tls.Arguments
+    def _start(
+        self, connection: Connection, sock: socket.socket, host: str, tls: asyncio_tls.Arguments
     ) -> None:
-        """Make it a transport, with TLS by a handshake; or find out that there will be none."""
-        sock.setblocking(False)
+        """Make it a transport, with TLS by a handshake."""
+        self._begin(connection, sock.fileno())
+        if host:
+            self._hosts[connection] = host
+        task = self._loop.create_task(
+            self._loop.connect_accepted_socket(lambda: connection, sock, **tls)
+        )
+        self.starting[connection] = task
+        # Not by a ``finally`` around it, which is not run if it is cancelled before it has begun.
         began = time.monotonic()
-        failure: OSError | None = None
-        try:
-            await self._loop.connect_accepted_socket(lambda: connection, sock, **tls)
-        except OSError as error:
-            failure = error
-        finally:
-            del self.starting[connection]
-            if connection.transport is None:
-                sock.close()
-                self.closed(connection, connection.reason or self._no_start(failure, tls))
-            elif tls:
-                self.counters.handshake_seconds.observe(time.monotonic() - began)
+        task.add_done_callback(
+            functools.partial(self._started, connection, sock, secure=bool(tls), began=began)
+        )
 
-    def _no_start(self, failure: OSError | None, tls: asyncio_tls.Arguments) -> Closed:
-        if tls:
+    def _started(
+        self,
+        connection: Connection,
+        sock: socket.socket,
+        task: Starting,
+        *,
+        secure: bool,
+        began: float,
+    ) -> None:
+        del self.starting[connection]
+        failure = None if task.cancelled() else task.exception()
+        if connection.transport is not None:
+            if secure:
+                self.counters.handshake_seconds.observe(time.monotonic() - began)
+        else:
+            sock.close()
+            self.closed(connection, connection.reason or self._no_start(failure, secure=secure))
+
+    def _no_start(self, failure: BaseException | None, *, secure: bool) -> Closed:
+        if failure is not None and not isinstance(failure, OSError):
+            logs.logger.error("handler failed", exc_info=failure)
+            return Closed.FAILED
+        if secure:
             return asyncio_tls.handshake_failed(failure)
         if failure is None:
             return Closed.ABORTED

@@ -25,7 +25,7 @@ NATIVE = -1
 class Connection(asyncio.Protocol):
     """One connection: where it stands, and why it is being cut off, if it is."""
 
-    __slots__ = ("acceptor", "fd", "host", "reason", "transport")
+    __slots__ = ("acceptor", "fd", "reason", "transport")
 
     lines: SleepProtocol | None = None
     """Where the sleep service stands; it has its own."""
@@ -33,8 +33,6 @@ class Connection(asyncio.Protocol):
     def __init__(self, acceptor: Acceptor) -> None:
         self.acceptor = acceptor
         self.fd = NATIVE
-        self.host = ""
-        """The peer's address, if those are limited."""
         self.reason: Closed | None = None
         self.transport: asyncio.Transport | None = None
         """None until there is one: for TLS that is at the end of the handshake."""

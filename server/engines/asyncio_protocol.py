@@ -47,7 +47,7 @@ class Echo(Connection):
         return False
 
     def describe(self) -> str:
-        reading = self.transport is None or self.transport.is_reading()
+        reading = self.transport.is_reading()
         return "echo, reading" if reading else "echo, waiting for the peer to read"
 
 

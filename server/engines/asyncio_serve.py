@@ -42,10 +42,10 @@ async def serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
+    await acceptor.start(native_accept=native_accept)
+    instance.serving()  # before there is a group: it may raise
     async with asyncio.TaskGroup() as group:
         timekeeping = group.create_task(_keep_time(instance, acceptor))
-        await acceptor.start(native_accept=native_accept)
-        instance.serving()
         await stopping.wait()  # no deadline: it is the operator's to end
         instance.draining()
         await _drain(acceptor)
