@@ -42,12 +42,6 @@ class Streams(Connection, asyncio.StreamReaderProtocol):
         self._reader = reader
         self._serving = self._loop.create_task(self._handler(self, reader, writer))
 
-    def eof_received(self) -> bool:
-        stays_open = bool(super().eof_received())
-        if not stays_open:
-            self._serving.cancel()  # TLS: what it still has to say is dropped
-        return stays_open
-
     def connection_lost(self, error: Exception | None) -> None:
         asyncio.StreamReaderProtocol.connection_lost(self, error)
         self._serving.cancel()

@@ -7,15 +7,17 @@ BIOs in a protocol of our own, which would no longer be those libraries. So what
 does is what these engines do, and it differs from the others in this:
 
 - **A client that says close_notify has ended both ways.** The transport closes as soon as it sees
-  one, and drops what is written afterwards: answers still to come are lost (``sleep``, and on
-  streams also an echo that the handler had not got to). The same holds for a TCP half-close.
-  It counts as ``broken``. In ``uvloop-protocol`` an echo is written before the close_notify
-  behind it is looked at, so there it loses nothing.
-- **We wait for the client's close_notify** after ours, or for its end, up to
-  ``--half-close-timeout``. Output that a slow reader has not taken by then is cut off.
-- **A failed handshake ends without an alert**: the transport never sends the last bytes of OpenSSL.
-- **Memory**: asyncio's transport makes and clears a buffer of 256 KiB for each connection; uvloop
-  reserves as much, but the kernel gives it page by page when it is used.
+  one, or the end of the socket, and drops what is written afterwards. Answers still to come are
+  lost: those of ``sleep``, and on streams an echo that the handler had not got to. The connection
+  counts as ``broken``. In ``uvloop-protocol`` an echo is written before the close_notify behind it
+  is looked at, so there it loses nothing.
+- **After our close_notify we wait for the client's**, or for its end, up to
+  ``--half-close-timeout``, which is the reason then. What a slow reader has not taken by that time
+  is cut off. A drain waits only until the connection is quiet.
+- **A failed handshake ends without an alert**: the transport does not send OpenSSL's last bytes.
+- **Memory**: asyncio's transport makes and clears a buffer of 256 KiB for each connection, 288 kB
+  resident in all; uvloop reserves as much, but the kernel gives it page by page when it is used,
+  and 24 kB (protocol) to 28 kB (streams) are resident.
 """
 
 import logging

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -117,6 +118,39 @@ class TestTlsEnds:
         closes = server.closed()
         assert closes.pop("bad_line") == 1
         assert set(closes) <= {"finished"}  # those that asked whether it refuses
+
+    def test_a_drain_stops_listening_to_a_peer_that_is_never_quiet(
+        self, start: Start, authority: Authority
+    ) -> None:
+        server = start("--drain-timeout", "1", authority=authority)
+        with server.connect_tls("echo") as sock:
+            server.signal()
+            began = time.monotonic()
+            with contextlib.suppress(OSError):
+                while time.monotonic() < began + 5:
+                    sock.sendall(b"still here")
+                    if not receive(sock, 10):
+                        break
+            assert 0.4 <= time.monotonic() - began < 5
+        assert server.wait() == 0
+        assert not server.closed().get("aborted")
+
+    def test_a_drain_ends_a_peer_that_reads_late_without_a_fault(
+        self, start: Start, authority: Authority
+    ) -> None:
+        server = start("--drain-timeout", "1.2", authority=authority)
+        with server.connect_tls("echo") as sock:
+            sock.setblocking(False)
+            until = time.monotonic() + 0.3
+            while time.monotonic() < until:
+                with contextlib.suppress(ssl.SSLWantWriteError):
+                    sock.send(bytes(65536))
+            server.signal()
+            time.sleep(0.7)  # more than half of the drain's time
+            sock.settimeout(TIMEOUT)
+            with contextlib.suppress(OSError):
+                receive_rest(sock)
+        assert server.wait() == 0
 
     @pytest.mark.parametrize("by", ["goodbye", "half-close"])
     def test_answers_still_to_come_are_lost_with_the_peers_end(
