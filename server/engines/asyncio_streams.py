@@ -42,6 +42,13 @@ class Streams(Connection, asyncio.StreamReaderProtocol):
         self._reader = reader
         self._serving = self._loop.create_task(self._handler(self, reader, writer))
 
+    def eof_received(self) -> bool:
+        stays_open = bool(super().eof_received())
+        if not stays_open:
+            # TLS: whatever it may still write is dropped. What it has not read shows that later.
+            self._serving.cancel()
+        return stays_open
+
     def connection_lost(self, error: Exception | None) -> None:
         asyncio.StreamReaderProtocol.connection_lost(self, error)
         self._serving.cancel()

@@ -29,6 +29,7 @@ from tests.server.harness import (
     receive_line,
     receive_rest,
     send_until_stuck,
+    sending,
 )
 
 MODES = ("asyncio", "uvloop", "uvloop-protocol")
@@ -169,6 +170,35 @@ class TestTlsEnds:
         server.stop()
         assert server.closed() == {"broken": 1}
         assert server.log().count("\n") == 2  # draining, stopped: no word for each lost answer
+
+    def test_an_echo_cut_short_by_the_peers_goodbye_has_not_finished(
+        self, mode: str, server: ServerProcess, authority: Authority
+    ) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = authority.context().wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+        payload = bytes(3 * MIB)
+        received = 0
+        with server.connect("echo-tls") as sock:
+            while True:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    tls.do_handshake()
+                    break
+                sock.sendall(outgoing.read())
+                incoming.write(sock.recv(65536))
+            tls.write(payload)
+            with contextlib.suppress(ssl.SSLError):
+                tls.unwrap()
+            with sending(sock, iter([outgoing.read()])):
+                while chunk := sock.recv(65536):
+                    incoming.write(chunk)
+                    with contextlib.suppress(ssl.SSLError):
+                        while plain := tls.read(65536):
+                            received += len(plain)
+        assert eventually(server.is_idle)
+        server.stop()
+        whole = received == len(payload)
+        assert server.closed() == {"finished" if whole else "broken": 1}
+        assert whole or mode != "uvloop-protocol"
 
     def test_a_peer_that_never_says_goodbye_has_a_deadline(self, server: ServerProcess) -> None:
         with server.connect_tls("sleep") as sock:
