@@ -1,9 +1,9 @@
 """Opens the sockets on which the server listens, before any engine runs.
 
 All engines get the same plain non-blocking sockets, so an address that cannot be bound is
-reported once, in one way, before the first connection. TCP_NODELAY, keepalive and the write
-timeout are set on the listening socket, because on Linux accepted sockets inherit them: no engine
-pays a system call for them.
+reported once, in one way, before the first connection. TCP_NODELAY, keepalive, the write
+timeout and the bound of what is unsent are set on the listening socket, because on Linux accepted
+sockets inherit them: no engine pays a system call for them.
 """
 
 import contextlib
@@ -22,6 +22,11 @@ from server.parsers import Address
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 """A peer that has said nothing for a minute is asked whether it is there, four times in another.
 With a write timeout, Linux goes by that instead of the number of probes."""
+
+MAX_UNSENT = 131072
+"""Bytes that the kernel takes for a connection beyond those on their way. Left alone it takes up
+to 4 MiB (tcp_wmem), which a few thousand peers that never read turn into all the memory that TCP
+has on the machine. A fast peer is not slowed down: its bytes are on their way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,7 @@ def set_up(sock: socket.socket, settings: Settings) -> None:
 def inherited(settings: Settings) -> Iterator[tuple[tuple[int, int], int]]:
     """The socket options of every connection: on Linux they come from the listener."""
     yield (socket.IPPROTO_TCP, socket.TCP_NODELAY), 1
+    yield (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT), MAX_UNSENT
     yield (socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1
     for option, seconds in KEEPALIVE:
         yield (socket.IPPROTO_TCP, option), seconds
