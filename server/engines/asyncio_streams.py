@@ -105,6 +105,7 @@ async def echo(
             writer.write(data)
             counters.sent += len(data)
             await writer.drain()
+            del data  # an idle connection holds none of it
 
 
 async def sleep(

@@ -39,6 +39,7 @@ async def echo(connection: Connection) -> None:
             counters.received += len(data)
             await stream.send_all(data)
             counters.sent += len(data)
+            del data  # an idle connection holds none of it
 
 
 async def sleep(connection: Connection) -> None:
