@@ -7,12 +7,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup compare test check bench bench-echo bench-runtime bench-tls bench-watching doctor clean
+.PHONY: help setup compare test check bench bench-echo bench-runtime bench-tls bench-watching doctor torture soak clean
 
 help:
 	@echo "make compare   compare the engines at 10,000 connections (a few minutes); ARGS='--help' for options"
 	@echo "make test      lint, types and tests (a few minutes)"
 	@echo "make check     lint and types alone"
+	@echo "make torture   the torture tests at full size, and their table (an hour, alone on the machine); ARGS"
+	@echo "make soak      mixed load at 10,000 connections for MINUTES=60, and whether anything grows"
 	@echo "make bench     the next four, and a million sleepers and timers"
 	@echo "make bench-echo     CPU per echo and memory per connection, closed loop (needs redis-benchmark); ARGS"
 	@echo "make bench-runtime  a spawn, a turn, a timeout ... beside asyncio, uvloop and Trio; ARGS"
@@ -67,6 +69,15 @@ check: $(READY)
 
 test: check
 	$(BIN)/python -m pytest $(ARGS)
+
+torture: $(READY)
+	$(BIN)/python -m pytest tests/torture --full --timeout 900 $(ARGS)
+
+MINUTES ?= 60
+
+soak: $(READY)
+	$(BIN)/python -m pytest tests/torture/test_soak.py --full --minutes $(MINUTES) --timeout 0 \
+	    --table results/soak.md $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis results

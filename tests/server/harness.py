@@ -34,6 +34,8 @@ class Authority:
     def __init__(self, directory: Path) -> None:
         self._ca = trustme.CA()
         self.file = directory / "server.pem"
+        self.ca_file = directory / "ca.pem"
+        self._ca.cert_pem.write_to_path(self.ca_file)
         self.renew()
 
     def renew(self) -> None:
