@@ -189,8 +189,8 @@ class ServerProcess:
         finally:
             self.kill()
         log = self.log()
-        assert "Traceback" not in log
-        assert "Exception" not in log
+        assert "Traceback" not in log, log
+        assert "Exception" not in log, log
 
     def kill(self) -> None:
         """Leave no process behind, whatever happened."""

@@ -34,7 +34,7 @@ def test_every_byte_comes_back_to_whom_it_belongs(
     figure(f"foreign, doubled or reordered bytes, {kind}", books["wrong"])
     figure(f"streams cut short, {kind}", books["lost"])
     figure(f"connections a second, {kind}", books["opened"] / seconds)
-    assert books["received"] > books["opened"] > 50
+    assert books["received"] > books["opened"] > 20  # of whom 20 stay
     assert eventually(server.is_idle)
     server.stop()
     assert server.closed().get("failed", 0) == 0
