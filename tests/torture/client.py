@@ -20,7 +20,10 @@ from typing import Any
 
 import runtime
 from runtime import Stream
-from tests.server.harness import TIMEOUT
+
+PATIENCE = 10.0
+"""Seconds that a program has to say what is due. (Not the harness's, whose imports take long:
+every program imports this file.)"""
 
 
 class Client:
@@ -40,9 +43,9 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
-        self._process.communicate(timeout=TIMEOUT)
+        self._process.communicate(timeout=PATIENCE)
 
-    def hear(self, seconds: float = TIMEOUT) -> dict[str, Any]:
+    def hear(self, seconds: float = PATIENCE) -> dict[str, Any]:
         """What the program says next; it has so many seconds."""
         assert self._process.stdout is not None
         fd = self._process.stdout.fileno()
@@ -51,7 +54,7 @@ class Client:
             readable, _, _ = select.select([fd], [], [], max(0, deadline - time.monotonic()))
             assert readable, f"{self.program} says nothing within {seconds:g} seconds"
             data = os.read(fd, 65536)
-            assert data, f"{self.program} ended with status {self._process.wait(TIMEOUT)}"
+            assert data, f"{self.program} ended with status {self._process.wait(PATIENCE)}"
             self._heard += data
         line, _, self._heard = self._heard.partition(b"\n")
         said: dict[str, Any] = json.loads(line)
