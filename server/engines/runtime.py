@@ -132,9 +132,9 @@ async def _serve(instance: Instance) -> None:
                     accepting.spawn(server.accept(listener, handler, burst))
                 await anext(caught)  # no deadline: it is the operator's to end
                 accepting.cancel_scope.cancel()
+                for listener in opened:  # at once: under load it is a while until they have ended
+                    listener.close()
             instance.draining()
-            for listener in opened:
-                listener.close()
             timekeeping.spawn(_exit_on_next(caught))
             await server.drain()
             timekeeping.cancel_scope.cancel()
