@@ -64,6 +64,10 @@ def _context() -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # A peer must not make us do the costly part again and again; Python leaves it allowed.
     context.options |= ssl.OP_NO_RENEGOTIATION
+    # Of the groups that OpenSSL offers, a client chooses: over ffdhe8192 a handshake takes 125 ms
+    # of our time, over this curve 1 ms. Python can name a single one; every client knows this one
+    # (RFC 8446, 9.1), and who expected another needs one more round trip.
+    context.set_ecdh_curve("prime256v1")
     return context
 
 

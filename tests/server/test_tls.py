@@ -251,6 +251,24 @@ class TestInsteadOfAHandshake:
         assert b"no renegotiation" in out
         assert server.echoes()
 
+    @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
+    @pytest.mark.parametrize("group", ["ffdhe2048", "ffdhe8192"])
+    def test_a_client_cannot_choose_a_key_exchange_that_holds_up_everybody(
+        self, server: ServerProcess, group: str
+    ) -> None:
+        done = subprocess.run(
+            [
+                *("openssl", "s_client", "-groups", group),
+                *("-connect", f"127.0.0.1:{server.port('echo-tls')}"),
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT,
+        )
+        assert b"handshake failure" in done.stderr
+        server.stop()
+        assert server.closed() == {"handshake_failed": 1}
+
 
 class TestDraining:
     def test_a_sleep_under_way_gets_its_answer(self, server: ServerProcess) -> None:
