@@ -7,7 +7,16 @@ import socket
 import pytest
 
 from tests.server.conftest import Start
-from tests.server.harness import ServerProcess, eventually, receive, reset
+from tests.server.harness import (
+    Authority,
+    ServerProcess,
+    eventually,
+    receive,
+    receive_rest,
+    reset,
+)
+
+SERVICES = ("echo", "sleep", "echo-tls", "sleep-tls")
 
 
 def answered(sock: socket.socket, seconds: float) -> bool:
@@ -57,6 +66,56 @@ def count_answered(socks: list[socket.socket]) -> int:
     for sock in socks:
         poller.register(sock, select.POLLIN)
     return len(poller.poll(0))
+
+
+def test_all_listeners_share_the_maximum_and_the_counters_show_no_more(
+    start: Start, authority: Authority
+) -> None:
+    server = start("--max-connections", "4", authority=authority)
+    with contextlib.ExitStack() as stack:
+        served = [stack.enter_context(server.connect(name)) for name in ("echo", "sleep")]
+        served += [stack.enter_context(server.connect_tls(name)) for name in ("echo", "sleep")]
+        for sock in served:
+            sock.sendall(b"0\n")
+            assert receive(sock, 2) == b"0\n"
+        # On each listener one more; a handshake does not even begin.
+        waiting = [stack.enter_context(server.connect(name)) for name in SERVICES]
+        for sock in waiting:
+            sock.sendall(b"0\n")
+        assert not any(answered(sock, 0.02) for sock in waiting)
+        assert server.fds() == server.idle_fds + 4
+        # What waits when the server ends has never been a connection of its.
+        server.signal()
+        assert eventually(server.refuses)
+        for sock in served:
+            assert receive_rest(sock) == b""
+        for sock in waiting:
+            with contextlib.suppress(ConnectionResetError):
+                assert receive_rest(sock) == b""
+    assert server.wait() == 0
+    assert server.closed() == {"finished": 4}
+
+
+def test_after_the_maximum_was_full_each_place_is_one_place(start: Start) -> None:
+    # If a place were counted twice, or not given back, the maximum would drift.
+    server = start("--max-connections", "2")
+    for leave in (socket.socket.close, reset) * 5:
+        with contextlib.ExitStack() as stack:
+            first, second, third, fourth = (
+                stack.enter_context(ask(server, "echo")) for _ in range(4)
+            )
+            assert receive(first, 2) == receive(second, 2) == b"0\n"
+            assert not answered(third, 0.01)
+            leave(first)
+            assert receive(third, 2) == b"0\n"
+            assert not answered(fourth, 0.01)
+            leave(second)
+            assert receive(fourth, 2) == b"0\n"
+        assert eventually(server.is_idle)
+    server.stop()
+    closed = server.closed()
+    assert set(closed) <= {"finished", "broken"}
+    assert sum(closed.values()) == 40
 
 
 def test_a_place_freed_by_a_reset_is_filled(start: Start) -> None:
