@@ -63,6 +63,20 @@ def test_an_echo_under_way_is_not_truncated(start: Start) -> None:
     assert server.wait() == 0
 
 
+def test_an_echo_whose_client_takes_a_breath_is_not_truncated(start: Start) -> None:
+    # As over a long way, or from a client that is busy: there is a while between two parts.
+    server = start()
+    with server.connect("echo") as sock:
+        sock.sendall(b"first part, ")
+        assert receive(sock, 12) == b"first part, "
+        server.signal()
+        assert eventually(server.refuses)
+        time.sleep(0.25)
+        sock.sendall(b"second part")
+        assert receive_rest(sock) == b"second part"
+    assert server.wait() == 0
+
+
 def test_the_deadline_ends_what_is_still_open(start: Start) -> None:
     server = start("--drain-timeout", "0.1")
     with server.connect("sleep") as sleeper, server.connect("echo") as stuck:
