@@ -28,6 +28,7 @@ class Bar:
 
 ALLOCATOR = "what a library and the allocator keep is theirs"
 SHARE = "how those who are ready take turns is the library's, or the interpreter's"
+LIBUV_SHEDS = "out of descriptors, libuv accepts with a spare one and closes at once"
 
 BARS = {
     (bar.item, bar.figure): bar
@@ -47,6 +48,13 @@ BARS = {
         Bar(3, "p99 of the others in calm", inf, "ms"),
         Bar(3, "p99 of the others while all fill their buffers at once", inf, "ms"),
         Bar(3, "p99 of the others from then on, by that in calm", 2, "x", True, SHARE),
+        Bar(4, "CPU while out of descriptors", 10, "%", noisy=True),
+        Bar(4, "log lines while out of descriptors", 1, "a second", noisy=True),
+        Bar(4, "recovery", 2, "s", noisy=True),
+        Bar(4, "connections reset instead of kept waiting", 0, only_runtime=LIBUV_SHEDS),
+        Bar(5, "time until new connections are refused", 100, "ms", True, SHARE),
+        Bar(5, "drain", 8, "s", noisy=True),
+        Bar(5, "answers missing, cut short or followed by a reset", 0),
         Bar(6, "16 MiB and FIN: not all back", 0),
         Bar(6, "16 MiB and FIN through socat: not all back", 0),
         Bar(6, "16 MiB and FIN through HAProxy: not all back", 0),
@@ -57,6 +65,11 @@ BARS = {
         Bar(7, "normal clients that lost an answer", 0),
         Bar(7, "p99 of normal clients in calm", inf, "ms"),
         Bar(7, "p99 of normal clients, by that in calm", 2, "x", True, SHARE),
+        Bar(8, "descriptors left", 0),
+        Bar(8, "cut off before the deadline", 0),
+        Bar(8, "cut off after the deadline by", 1, "s", noisy=True),
+        Bar(8, "plain echoes that were not answered", 0),
+        Bar(8, "p99 of plain echoes, by that in calm", 3, "x", True, SHARE),
         Bar(9, "answers wrong", 0),
         Bar(9, "connections lost or cut short", 0),
         Bar(9, "growth of memory after warm-up", 1, "MiB/h", True, ALLOCATOR),
@@ -72,6 +85,28 @@ BARS = {
         Bar(10, "p99 of the quiet beside sleep floods, by that in calm", 3, "x", True, SHARE),
         Bar(10, "p99 of the quiet beside echo floods", 50, "ms", True, SHARE),
         Bar(10, "p99 of the quiet beside sleep floods", 50, "ms", True, SHARE),
+        Bar(11, "errors that harmed another connection or the server", 0),
+        Bar(13, "connections open beyond the maximum", 0),
+        Bar(13, "connections that waited and were not served", 0),
+        Bar(13, "connections that are not counted once", 0),
+        Bar(14, "faults that sslscan finds", 0),
+        Bar(17, "inputs of a million that are answered wrongly", 0),
+        Bar(17, "memory at its peak over a stream of hostile lines", 64, "KiB"),
+        Bar(20, "memory after 99 % of the timers were taken back", 5, "%"),
+        Bar(20, "memory after all were", 0.1, "%", noisy=True),
+        Bar(20, "timers lost or doubled", 0),
+        Bar(20, "timers that fired early", 0),
+        Bar(20, "lateness of the others, p99", 20, "ms", noisy=True),
+        Bar(21, "sleeps that ended early", 0),
+        Bar(21, "sleeps that ended late by, at most", 100, "ms", noisy=True),
+        Bar(22, "replies that are no refusal", 0),
+        Bar(22, "connections that are counted wrongly", 0),
+        Bar(24, "bytes received that differ", 0),
+        Bar(24, "bytes sent that differ", 0),
+        Bar(24, "connections that differ", 0),
+        Bar(24, "ends that are counted under another reason", 0),
+        Bar(25, "log lines that are no JSON object", 0),
+        Bar(25, "log lines with a peer's words", 0),
     )
 }
 

@@ -68,10 +68,15 @@ class Client:
 
 
 def main(program: Callable[..., Coroutine[Any, Any, None]]) -> None:
-    """Be such a program, with all the descriptors that the process may have."""
+    """Be such a program."""
+    take_all_descriptors()
+    runtime.run(program(**json.loads(sys.argv[1])))
+
+
+def take_all_descriptors() -> None:
+    """Let this process have as many as it may."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    runtime.run(program(**json.loads(sys.argv[1])))
 
 
 def say(**counted: object) -> None:
