@@ -10,8 +10,8 @@ does is what these engines do, and it differs from the others in this:
   one, or the end of the socket, and drops what is written afterwards. Answers still to come are
   lost: those of ``sleep``, and on streams an echo that the handler had not got to. The connection
   counts as ``broken``. In ``uvloop-protocol`` an echo is written before the close_notify behind it
-  is looked at, so there it loses nothing. uvloop says nothing of what it had not yet opened when the
-  socket ended without one; such a connection counts as ``finished``.
+  is looked at, so there it loses nothing. uvloop says nothing of what it had not yet opened when
+  the socket ended without one; such a connection counts as ``finished``.
 - **After our close_notify we wait for the client's**, or for its end, up to
   ``--half-close-timeout``, which is the reason then. What a slow reader has not taken by that time
   is cut off. A drain waits only until the connection is quiet.
