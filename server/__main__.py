@@ -5,16 +5,17 @@ import os
 import sys
 from collections.abc import Sequence
 
-from server import activation, admin, config, engines, limits, listeners, logs, signals, stdout
+from server import admin, config, engines, limits, listeners, logs, signals, stdout
 from server.config import Settings
 from server.engines import Engine
 from server.errors import UsageError
 from server.instance import Instance
 from server.listeners import Listener
-from server.notify import Notifier
 from server.source import InstanceSource, beat_age
-from server.supervisor import Supervisor
+from server.systemd import activation
+from server.systemd.notify import Notifier
 from server.tls import Certificate
+from server.workers.supervisor import Supervisor
 
 
 def main(argv: Sequence[str] | None = None) -> int:

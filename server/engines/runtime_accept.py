@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 
 import runtime
-from runtime import BrokenError, Stream
+from runtime import BrokenError, ClosedError, Stream
 from server import logs
 from server.accepting import AcceptErrors
 from server.addresses import Addresses
@@ -90,7 +90,7 @@ class Server:
         self._changed = runtime.Event()
 
     async def accept(self, listener: runtime.Listener, handler: Handler, burst: int) -> None:
-        """Give every connection a task, while there is room, until cancelled."""
+        """Give every connection a task, while there is room, until cancelled or closed."""
         errors = AcceptErrors(self.counters)
         accepted = 0
         while True:
@@ -100,6 +100,8 @@ class Server:
                 if stream is None:
                     await listener.wait()
                     continue
+            except ClosedError:
+                return  # it is not cancelled yet, but the drain has begun
             except OSError as error:
                 await runtime.sleep(errors.pause_after(error))
                 continue

@@ -16,7 +16,8 @@ from tests.server.harness import TIMEOUT, clean_environment
 
 _PROGRAM = """
 import os, signal, sys, threading, time, types
-from server import __main__, control, engines, logs, supervisor
+from server import __main__, engines, logs
+from server.workers import control, supervisor
 from server.errors import UsageError
 def engine(instance):
 {engine}

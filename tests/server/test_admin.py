@@ -23,9 +23,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from runtime import Stream
 from runtime.testing.leaks import Leaks, collect_errors, open_descriptors
-from server import admin, admin_http, config, listeners, logs
-from server.admin_http import HttpServer
-from server.admin_server import AdminServer
+from server import admin, config, listeners, logs
+from server.admin import http as admin_http
+from server.admin.http import HttpServer
+from server.admin.server import AdminServer
 from server.errors import UsageError
 from server.instance import Instance, State
 from server.listeners import Listener
@@ -659,7 +660,7 @@ class TestStartAndEnd:
     def test_who_does_not_ask_for_it_does_not_import_it(self) -> None:
         engine = (
             "instance.serving()\n"
-            "known = {'h11', 'prometheus_client', 'server.admin_server', 'runtime'}\n"
+            "known = {'h11', 'prometheus_client', 'server.admin.server', 'runtime'}\n"
             "assert not known & set(sys.modules), known & set(sys.modules)\n"
         )
         with scripted(engine) as process:

@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from server import activation, config
+from server import config
 from server.errors import UsageError
-from server.notify import Notifier
+from server.systemd import activation
+from server.systemd.notify import Notifier
 from tests.server.harness import TIMEOUT, Authority, clean_environment, receive, receive_line
 from tests.server.scripted import WAIT_FOR_TERM, announced, outcome, scripted
 
@@ -350,7 +351,8 @@ def test_nothing_of_the_managers_is_left_for_children(manager: Manager) -> None:
     # What a process of ours would hand on.
     engine = """
 ours = ("LISTEN_", "NOTIFY_", "WATCHDOG_")
-print("listening with", [key for key in os.environ if key.startswith(ours)], flush=True)
+left = [key for key in os.environ if key.startswith(ours)]
+os.write(1, f"listening with {left}\\n".encode())  # in one piece: there are two of them
 """
     environ = manager.environ | {"LISTEN_FDS": "1", "LISTEN_PID": "1", "WATCHDOG_USEC": "1000000"}
     with scripted(engine + WAIT_FOR_TERM, "--workers=2", environ=environ) as process:

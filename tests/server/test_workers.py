@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from server import config, limits
-from server.children import Backoff
 from server.errors import UsageError
+from server.workers.children import Backoff
 from tests.server.conftest import Start
 from tests.server.harness import (
     Authority,

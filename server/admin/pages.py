@@ -12,8 +12,8 @@ import http
 from collections.abc import Sequence
 
 import runtime
-from server.admin_http import Request, Response
-from server.exposition import Exposition
+from server.admin.exposition import Exposition
+from server.admin.http import Request, Response
 from server.instance import State
 from server.source import Source, WorkerState
 

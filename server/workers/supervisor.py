@@ -26,19 +26,20 @@ from dataclasses import replace
 from functools import partial
 from types import FrameType
 
-from server import limits, listeners, logs, metrics, parsers, signals, stdout, workers
-from server.children import Child, Place
+from server import limits, listeners, logs, metrics, parsers, signals, stdout
 from server.config import Settings
-from server.control import GRACE, Channel, Message
 from server.engines import Engine
 from server.errors import UsageError
 from server.instance import State
 from server.listeners import Listener
 from server.metrics import Counters, Snapshot
-from server.notify import Notifier
 from server.parsers import Address
-from server.queries import Queries, Query
+from server.systemd.notify import Notifier
 from server.tls import Certificate
+from server.workers import worker
+from server.workers.children import Child, Place
+from server.workers.control import GRACE, Channel, Message
+from server.workers.queries import Queries, Query
 
 POLL = 1.0
 """Seconds between two looks at what each worker has counted."""
@@ -64,7 +65,7 @@ class Supervisor:
         self._places = []
         for share in limits.shares(settings.max_connections, settings.workers):
             own = replace(settings, max_connections=share)
-            self._places.append(Place(partial(workers.serve, engine, own, opened, certificate)))
+            self._places.append(Place(partial(worker.serve, engine, own, opened, certificate)))
         if settings.admin is not None:
             self._places.append(Place(self._admin_body(settings.admin), is_worker=False))
         self._announced = ""
@@ -158,14 +159,14 @@ class Supervisor:
                     sock = place.child.channel.sock
                     self._selector.register(sock, selectors.EVENT_READ, place)
 
-    def _fork(self, body: workers.Body) -> Child:
+    def _fork(self, body: worker.Body) -> Child:
         ours, theirs = socket.socketpair()
         # A signal in the child, before it has let go of the wakeup descriptor, would come to us.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             pid = os.fork()
             if pid == 0:
-                workers.run(partial(self._in_child, ours, body), theirs)
+                worker.run(partial(self._in_child, ours, body), theirs)
         except OSError:
             ours.close()
             raise
@@ -175,7 +176,7 @@ class Supervisor:
         now = time.monotonic()
         return Child(pid, Channel(ours), born=now, heard_at=now, beat_at=now)
 
-    def _in_child(self, ours: socket.socket, body: workers.Body, theirs: socket.socket) -> None:
+    def _in_child(self, ours: socket.socket, body: worker.Body, theirs: socket.socket) -> None:
         """Let go of everything that is the supervisor's."""
         ours.close()
         signal.set_wakeup_fd(-1)
@@ -209,8 +210,8 @@ class Supervisor:
             else:
                 self._notifier.ready(self._serving_status)
 
-    def _admin_body(self, address: Address) -> workers.Body:
-        return partial(workers.serve_admin, replace(self._settings, admin=address), self._opened)
+    def _admin_body(self, address: Address) -> worker.Body:
+        return partial(worker.serve_admin, replace(self._settings, admin=address), self._opened)
 
     def _could_not_start(self, place: Place, reason: str, now: float) -> None:
         if not self._served:

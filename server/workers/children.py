@@ -7,10 +7,10 @@ a pause that grows while children keep dying young.
 import math
 from dataclasses import dataclass, field
 
-from server.control import Channel
 from server.instance import State
 from server.metrics import Snapshot
-from server.workers import Body
+from server.workers.control import Channel
+from server.workers.worker import Body
 
 LOST = "worker_died"
 """Among the reasons of closed connections: they were open when their worker died."""

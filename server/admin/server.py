@@ -8,8 +8,8 @@ import signal
 import threading
 
 import runtime
-from server.admin_http import HttpServer
-from server.admin_pages import Pages
+from server.admin.http import HttpServer
+from server.admin.pages import Pages
 from server.listeners import Listener
 from server.parsers import Address
 from server.source import Source

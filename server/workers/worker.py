@@ -21,7 +21,6 @@ from typing import NoReturn
 
 from server import admin, log_format, logs, signals
 from server.config import Settings
-from server.control import Message, WorkerControl, say
 from server.engines import Engine
 from server.errors import UsageError
 from server.instance import Instance, State
@@ -29,6 +28,7 @@ from server.listeners import Listener
 from server.metrics import Snapshot
 from server.source import WorkerState
 from server.tls import Certificate
+from server.workers.control import Message, WorkerControl, say
 
 Body = Callable[[socket.socket], None]
 """What a process does, given its end of the control socket."""

@@ -13,13 +13,13 @@ from server.listeners import Listener
 from server.source import Source
 
 if TYPE_CHECKING:
-    from server.admin_server import AdminServer
+    from server.admin.server import AdminServer
 
 
 def start(source: Source, settings: Settings) -> "AdminServer":
     """Serve the pages about ``source`` where the settings say, from now until ``close``."""
     try:
-        from server.admin_server import AdminServer
+        from server.admin.server import AdminServer
     except ImportError as error:
         raise UsageError(
             f"admin needs h11 and prometheus-client, which do not import ({error}); "
