@@ -233,7 +233,9 @@ def test_a_cancelled_task_that_ends_after_shielded_cleanup_leaves_the_loop_idle(
     assert run.polls < 20
 
 
-@pytest.mark.parametrize("thing", [5, None, give, [], "text"], ids=repr)
+@pytest.mark.parametrize(
+    "thing", [5, None, give, [], "text"], ids=["5", "None", "function", "list", "text"]
+)
 def test_what_cannot_be_awaited_cannot_be_spawned(run: Runner, thing: Any) -> None:
     async def main() -> None:
         with pytest.raises(TypeError, match="cannot be awaited"):

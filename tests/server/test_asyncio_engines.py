@@ -19,6 +19,7 @@ from server.listeners import open_listeners
 from server.metrics import Closed, Counters
 from server.protocol import SleepProtocol
 from server.tls import Certificate
+from tests.conftest import signals_put_back
 from tests.server.conftest import Start
 from tests.server.harness import (
     TIMEOUT,
@@ -71,7 +72,7 @@ class Serving:
 
         thread = threading.Thread(target=run)
         certificate = Certificate(self.settings) if self.settings.tls_cert else None
-        with open_listeners(self.settings) as listeners:
+        with open_listeners(self.settings) as listeners, signals_put_back():
             self.instance = Instance(self.settings, listeners, certificate, thread.start)
             engines.load(self.mode)(self.instance)
         thread.join(TIMEOUT)

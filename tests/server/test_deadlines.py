@@ -152,11 +152,12 @@ def test_zero_is_no_deadline(start: Start) -> None:
 
 
 def test_cutting_off_many_at_a_time_disturbs_nobody(start: Start) -> None:
-    server = start("--idle-timeout", "0.3")
+    server = start("--idle-timeout", "1")
     with contextlib.ExitStack() as stack:
         busy = stack.enter_context(server.connect("echo"))
         for _ in range(200):
             stack.enter_context(server.connect("echo"))
+        assert eventually(lambda: server.fds() == server.idle_fds + 201)
         began = time.monotonic()
         while time.monotonic() < began + 5 and server.fds() > server.idle_fds + 1:
             busy.sendall(b"here")

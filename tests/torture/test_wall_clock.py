@@ -53,7 +53,10 @@ def wall_clock_names(node: ast.AST) -> Iterator[str]:
 
 def test_nothing_but_the_log_names_the_wall_clock() -> None:
     # Nor does the log read it: what it formats is when the event was, as logging has noted.
-    assert set(readers_of_the_wall_clock()) <= {("logs.py", "gmtime"), ("logs.py", "strftime")}
+    assert set(readers_of_the_wall_clock()) <= {
+        ("log_format.py", "gmtime"),
+        ("log_format.py", "strftime"),
+    }
 
 
 class WallClock:
