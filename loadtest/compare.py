@@ -28,6 +28,7 @@ from loadtest.progress import Reporter
 from loadtest.report import write_report
 from loadtest.results import SCHEMA, Results, Row, write_json
 from loadtest.run import Observed, run_once
+from loadtest.summary import compare_runs, slopes
 from loadtest.table import print_table
 
 
@@ -56,16 +57,16 @@ def run_compare(plan: Plan, command: str, out: Console, err: Console) -> int:
     results = Results(
         schema=SCHEMA,
         started=started,
+        resumed=[],
         command=command,
         pinning=cores.describe(),
         interrupted=interrupted,
         machine=describe_machine(),
-        connections=plan.connections,
-        payload=plan.payload,
-        pacing=plan.pacing,
-        duration=plan.duration,
-        repeats=plan.repeats,
+        asked=plan.asked(),
         rows=rows,
+        peaks=[],
+        summary=compare_runs(rows, [], plan.modes[0]),
+        slopes=slopes(rows),
     )
     write_json(results, plan.out / "results.json")
     write_report(results, plan.out / "report.html")
@@ -105,7 +106,7 @@ def _run_all(plan: Plan, cores: Cores, rows: list[Row], reporter: Reporter) -> N
         finally:
             row = make_row(plan, seen)
             rows.append(row)
-            reporter.note(f"{mode} {repeat}: {'ok' if row.ok else 'FAILED: ' + row.reason}")
+            reporter.note(f"{mode} {repeat}: {'; '.join([row.verdict, *row.reasons])}")
 
 
 @contextmanager

@@ -17,8 +17,11 @@ from typing import Any, Literal
 # is measured; hold: measured; linger: measured, kept open so that others can count.
 Phase = Literal["ramp", "settle", "hold", "linger"]
 
-# Percentiles in milliseconds (None without samples) and a count; see `buckets.summarise`.
+# Percentiles in milliseconds and a count; None for a percentile that has too few samples.
 Summary = Mapping[str, float | int | None]
+
+# Pairs of percentile (0 to 100) and milliseconds, both rising.
+Curve = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,16 @@ class Failure:
     name: str
     error: str
     count: int
+
+
+@dataclass(frozen=True)
+class Fairness:
+    """How alike the connections were served: Jain's index of their requests (1 if all had the same
+    number, 1/n if one had them all), and the numbers of the least and the most served."""
+
+    jain: float
+    least: int
+    most: int
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from loadtest.doctor import Need
 from loadtest.limit import LIMIT
+from loadtest.results import Asked
 
 # The engines of `python -m server --mode`, known here by name only, and what bounds them all.
 MODES = ("runtime", "threads", "uvloop", "uvloop-protocol", "asyncio", LIMIT)
@@ -39,6 +40,21 @@ class Plan:
             modes = self.modes if repeat % 2 else tuple(reversed(self.modes))
             for mode in modes:
                 yield mode, repeat
+
+    def asked(self) -> Asked:
+        return Asked(
+            modes=list(self.modes),
+            connections=[self.connections],
+            scenarios=["hold"],
+            repeats=self.repeats,
+            rival=self.modes[0],
+            duration=self.duration,
+            payload=self.payload,
+            pacing={self.connections: self.pacing},
+            spawn_rate=self.spawn_rate,
+            source_addresses=self.source_addresses,
+            server_command=list(self.server_command),
+        )
 
     def need(self, sources: int) -> Need:
         return Need(

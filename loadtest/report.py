@@ -7,7 +7,7 @@ enter no figure.
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jinja2
@@ -37,6 +37,7 @@ def write_report(results: Results, path: Path) -> None:
 
 
 def render(results: Results) -> str:
+    results = largest(results)
     by_engine = _good_rows(results.rows)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -47,22 +48,29 @@ def render(results: Results) -> str:
     )
     return environment.get_template("report.html").render(
         results=results,
+        connections=max(results.asked.connections),
         answer=answer(results),
         charts=_charts(by_engine),
         geometry=charts,
         engines=list(by_engine),
         lines=_lines(by_engine),
         failed=[row for row in results.rows if not row.ok],
-        noted=[row for row in results.rows if row.notes],
+        noted=[row for row in results.rows if row.ok and row.reasons],
         commands=_commands(results.rows),
     )
+
+
+def largest(results: Results) -> Results:
+    """The rows at the largest number of connections alone."""
+    most = max(results.asked.connections)
+    return replace(results, rows=[row for row in results.rows if row.connections == most])
 
 
 def answer(results: Results) -> str:
     """The comparison in one sentence."""
     by_engine = _good_rows(results.rows)
     failed = list(dict.fromkeys(row.engine for row in results.rows if not row.ok))
-    held = f"{results.connections:,} connections"
+    held = f"{max(results.asked.connections):,} connections"
     failing = f"{_join(failed)} did not hold {held} through every run (see below)"
     if not by_engine:
         return f"{failing[0].upper()}{failing[1:]}." if failed else "Nothing was measured."

@@ -35,7 +35,7 @@ def print_table(rows: Sequence[Row], console: Console) -> None:
         table.add_row(*_cells(row), style="" if row.ok else "red")
     console.print(table)
     for row in rows:
-        for line in ([f"FAILED: {row.reason}"] if not row.ok else []) + row.notes:
+        for line in [f"{row.verdict}: {reason}" for reason in row.reasons]:
             console.print(Text(f"{row.engine} {row.repeat}: {line}"), soft_wrap=True)
 
 

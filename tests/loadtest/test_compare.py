@@ -58,22 +58,28 @@ def compare(out: Path, *arguments: str) -> Compared:
     return Compared(done.returncode, done.stdout, done.stderr, results, out)
 
 
+def own_faults(row: dict[str, Any]) -> list[str]:
+    """Why a row is void, but for what other programs on this machine may have done to it."""
+    if row["verdict"] != "void":
+        return []
+    return [reason for reason in row["reasons"] if "a listen queue of this machine" not in reason]
+
+
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Compared:
     return compare(
         tmp_path_factory.mktemp("compare") / "results",
-        *["--modes", "runtime,asyncio", "--connections", "100", "--duration", "1"],
+        *["--modes", "runtime,asyncio", "--connections", "100", "--duration", "2"],
     )
 
 
 def test_every_engine_holds_all_connections_and_the_status_is_0(good: Compared) -> None:
-    assert good.status == 0, good.stdout + good.stderr
-    assert [(row["engine"], row["ok"], row["reason"]) for row in good.rows] == [
-        ("runtime", True, ""),
-        ("asyncio", True, ""),
-    ]
+    assert [row["engine"] for row in good.rows] == ["runtime", "asyncio"]
+    assert [own_faults(row) for row in good.rows] == [[], []]
+    assert good.status == int(any(row["verdict"] == "void" for row in good.rows))
     for row in good.rows:
-        assert row["held_client_min"] == row["held_server_min"] == row["asked"] == 100
+        assert row["held_client_min"] == row["held_server_min"] == 100
+        assert row["connections"] == 100
         assert (row["lost"], row["failures"], row["server_exit_status"]) == (0, [], 0)
 
 
@@ -94,7 +100,7 @@ def test_the_figures_of_a_row_make_sense(good: Compared) -> None:
 
 
 def test_the_results_say_where_and_how(good: Compared) -> None:
-    assert good.results["schema"] == 1
+    assert good.results["schema"] == 2
     assert good.results["machine"]["cores"] == len(os.sched_getaffinity(0))
     assert "--modes runtime,asyncio" in good.results["command"]
     assert "--users" in good.rows[0]["locust_command"]
@@ -125,9 +131,9 @@ def test_a_server_that_dies_midway_is_a_row_that_says_why(tmp_path: Path) -> Non
     assert done.status == 1
     assert "Traceback" not in done.stderr
     (row,) = done.rows
-    assert not row["ok"]
-    assert "ended under load with status 7: out of luck" in row["reason"]
-    assert "FAILED" in done.stdout
+    assert row["verdict"] == "void"
+    assert "ended under load with status 7: out of luck" in row["reasons"][0]
+    assert "void" in done.stdout
     assert "out of luck" in (done.out / "report.html").read_text()
 
 
@@ -146,8 +152,8 @@ def test_an_engine_that_cannot_start_is_a_row_and_the_next_one_runs(tmp_path: Pa
         *["--server-command", shlex.join([sys.executable, str(script)])],
     )
     assert done.status == 1
-    assert [row["ok"] for row in done.rows] == [False, True]
-    assert "with status 1: uvloop is not installed" in done.rows[0]["reason"]
+    assert [bool(own_faults(row)) for row in done.rows] == [True, False]
+    assert "with status 1: uvloop is not installed" in done.rows[0]["reasons"][0]
 
 
 def test_connections_that_only_the_kernel_holds_do_not_count(tmp_path: Path) -> None:
@@ -161,7 +167,7 @@ def test_connections_that_only_the_kernel_holds_do_not_count(tmp_path: Path) -> 
     (row,) = done.rows
     assert done.status == 1
     assert (row["held_client_min"], row["held_server_min"]) == (20, 10)
-    assert "10 of 20 connections held at the minimum, on the server's side" in row["reason"]
+    assert "10 of 20 connections held at the minimum, on the server's side" in row["reasons"][0]
 
 
 @dataclass(frozen=True)
@@ -202,8 +208,8 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(tmp_path: Path) ->
     assert len(started.children) == 2
     assert not any(child.is_running() for child in started.children)
     assert results["interrupted"]
-    rows = [(row["engine"], row["reason"]) for row in results["rows"]]
-    assert rows == [("asyncio", "interrupted")]
+    rows = [(row["engine"], row["reasons"]) for row in results["rows"]]
+    assert rows == [("asyncio", ["interrupted"])]
     assert results["rows"][0]["held_client_min"] == 20
     assert "Traceback" not in started.log.read_text()
 
@@ -215,6 +221,6 @@ def test_a_locust_that_dies_is_a_row_that_says_why(tmp_path: Path) -> None:
     results = started.finish()
     (row,) = results["rows"]
     assert started.process.returncode == 1
-    assert not row["ok"]
-    assert "Locust ended before the run was over with status -9" in row["reason"]
+    assert row["verdict"] == "void"
+    assert "Locust ended before the run was over with status -9" in row["reasons"][0]
     assert "Traceback" not in started.log.read_text()

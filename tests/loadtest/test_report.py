@@ -1,38 +1,22 @@
 """The report is one well-formed file that needs nothing else, with the answer at its top."""
 
+import random
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
 import pytest
 
-from loadtest.machine import describe_machine
 from loadtest.report import answer, render
-from loadtest.results import SCHEMA, Results, Row
+from loadtest.results import Results, Row
+from tests.loadtest.sample_results import sample_row, with_rows
 
-SUMMARY = {"count": 9, "p50": 0.25, "p90": 0.5, "p99": 1.25, "p99.9": 2.5, "max": 7.5}
+NOISE = random.Random(1)
 
 
 def row(engine: str, repeat: int, cpu: float, rss: float) -> Row:
-    return Row(
-        engine=engine,
-        repeat=repeat,
-        ok=True,
-        reason="",
-        notes=[],
-        server_command=["python", "-m", "server", "--mode", engine],
-        locust_command=["locust", "--users", "10000"],
-        asked=10_000,
-        held_client_min=10_000,
-        held_server_min=10_000,
-        echoes=5000,
-        achieved_per_second=1000.0,
-        response_ms=SUMMARY,
-        service_ms=SUMMARY,
-        connect_ms=SUMMARY,
-        cpu_us_per_echo=cpu,
-        rss_per_connection=rss,
-    )
+    made = sample_row(engine, 10_000, repeat, NOISE)
+    return replace(made, cpu_us_per_echo=cpu, rss_per_connection=rss)
 
 
 ROWS = [
@@ -44,20 +28,7 @@ ROWS = [
 
 
 def results(rows: list[Row]) -> Results:
-    return Results(
-        schema=SCHEMA,
-        started="2026-01-01T00:00:00+00:00",
-        command="python -m loadtest compare",
-        pinning="server pinned to CPU 0, Locust to CPU 1",
-        interrupted=False,
-        machine=describe_machine(),
-        connections=10_000,
-        payload=64,
-        pacing=10.0,
-        duration=45.0,
-        repeats=2,
-        rows=rows,
-    )
+    return with_rows(rows, [])
 
 
 def text_of(html: str) -> str:
@@ -105,7 +76,7 @@ def test_the_figures_are_medians_and_every_run_is_a_dot() -> None:
 
 
 def test_a_failed_run_is_listed_and_enters_no_figure() -> None:
-    failed = replace(ROWS[1], ok=False, reason="server died <b>", cpu_us_per_echo=9999.0)
+    failed = replace(ROWS[1], verdict="void", reasons=["server died <b>"], cpu_us_per_echo=9999.0)
     html = render(results([ROWS[0], failed]))
     text = text_of(html)
     assert "uvloop, run 1: server died <b>" in text
@@ -115,14 +86,16 @@ def test_a_failed_run_is_listed_and_enters_no_figure() -> None:
 
 
 def test_a_report_without_any_good_run_still_opens() -> None:
-    failed = [replace(entry, ok=False, reason="no luck") for entry in ROWS[:2]]
+    failed = [replace(entry, verdict="void", reasons=["no luck"]) for entry in ROWS[:2]]
     text = text_of(render(results(failed)))
     assert "Runtime and uvloop did not hold" in text
     assert text.count("no luck") == 2
 
 
 def test_what_comes_from_outside_is_escaped() -> None:
-    nasty = replace(ROWS[0], notes=["<script>alert(1)</script>"], server_command=["a & b", '"<x>"'])
+    nasty = replace(
+        ROWS[0], reasons=["<script>alert(1)</script>"], server_command=["a & b", '"<x>"']
+    )
     html = render(results([nasty]))
     ElementTree.fromstring(html)
     assert "<script" not in html

@@ -1,0 +1,79 @@
+"""How sure a figure is: the median of a few runs, and the interval that it may lie in.
+
+The interval is a bootstrap: draw as many runs from those measured, with replacement, take the
+median, and do that many times; the middle 95 % of those medians are the interval (the percentile
+method). It assumes nothing about the shape of the noise, which here has a long tail. The draws
+come from a fixed seed, so the same runs give the same interval.
+
+A difference between two engines is claimed only where their intervals are apart, and so is the
+interval of their ratios from 1. For that there must be some runs: of three each, one engine has
+all of the lowest by chance in one case of ten; of four each, in one of thirty-five.
+"""
+
+import random
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Finding = Literal["less", "more", "none", "unknown"]
+
+CONFIDENCE = 0.95
+RESAMPLES = 1000
+SEED = 10_000
+RUNS_TO_RANK = 4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A median with its interval, and what it was taken from. One run is its own interval."""
+
+    median: float
+    low: float
+    high: float
+    values: list[float]
+
+    @property
+    def runs(self) -> int:
+        return len(self.values)
+
+    def overlaps(self, other: "Estimate") -> bool:
+        return self.low <= other.high and other.low <= self.high
+
+
+def estimate(values: Sequence[float]) -> Estimate | None:
+    """The median of what was measured; None of nothing."""
+    if not values:
+        return None
+    draw = random.Random(SEED).choices
+    medians = sorted(
+        statistics.median(draw(values, k=len(values)))
+        for _ in range(RESAMPLES if len(values) > 1 else 1)
+    )
+    tail = round((1 - CONFIDENCE) / 2 * (len(medians) - 1))
+    return Estimate(statistics.median(values), medians[tail], medians[-1 - tail], list(values))
+
+
+def ratio(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Estimate | None:
+    """Ours by theirs, within the rounds that both have: a machine whose speed drifts between
+    rounds drifts for both, and cancels out."""
+    rounds = [number for number in sorted(ours) if theirs.get(number)]
+    return estimate([ours[number] / theirs[number] for number in rounds])
+
+
+def difference(ours: Estimate, theirs: Estimate, quotient: Estimate | None) -> Finding:
+    """Whether ours is less or more than theirs, as far as so many runs can tell."""
+    if quotient is None or quotient.runs < RUNS_TO_RANK:
+        return "unknown"
+    if ours.overlaps(theirs) or quotient.low <= 1 <= quotient.high:
+        return "none"
+    return "less" if ours.median < theirs.median else "more"
+
+
+def line(points: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    """Slope and intercept of the line through the points (x, y) by least squares; None unless
+    there are two x at least."""
+    if len({x for x, _ in points}) < 2:
+        return None
+    slope, intercept = statistics.linear_regression(*zip(*points, strict=True))
+    return slope, intercept

@@ -1,0 +1,253 @@
+"""A comparison as `compare` would write it, made up: for tests of what reads `results.json`.
+
+The figures have the size of real ones and each engine its own character: a thread per connection
+costs memory, the limit in C costs next to nothing, noise has a long tail. Everything comes from a
+seed, so the same call gives the same comparison.
+
+`python -m tests.loadtest.sample_results FILE` writes one.
+"""
+
+import math
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from loadtest.figures import Curve, Failure, Fairness, Summary
+from loadtest.machine import Machine
+from loadtest.results import SCHEMA, Asked, Peak, Results, Row, write_json
+from loadtest.sampler import Sample
+from loadtest.summary import compare_runs, slopes
+
+MODES = ("runtime", "threads", "uvloop", "uvloop-protocol", "asyncio", "c-epoll")
+SCENARIOS = ("hold", "echo", "bulk-64k", "bulk-16m", "churn")
+PERCENTILES = (0, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99)
+BULK = {"bulk-64k": (16, 65536), "bulk-16m": (4, 16 * 1024 * 1024)}
+DURATION = 30.0
+ECHOES_PER_SECOND = 1000
+
+
+@dataclass(frozen=True)
+class Character:
+    """What an engine is like: microseconds an echo, bytes a connection, and the idle process."""
+
+    user: float
+    system: float
+    memory: float
+    idle: float
+
+
+CHARACTERS = {
+    "runtime": Character(12.0, 22.0, 1640, 21e6),
+    "threads": Character(14.0, 23.0, 42_000, 19e6),
+    "uvloop": Character(20.0, 23.0, 4800, 27e6),
+    "uvloop-protocol": Character(8.0, 22.0, 1310, 26e6),
+    "asyncio": Character(33.0, 24.0, 5300, 24e6),
+    "c-epoll": Character(1.0, 20.0, 0.5, 1.4e6),
+}
+MACHINE = Machine(
+    cpu="AMD EPYC 9R14",
+    cores=2,
+    memory_bytes=24 << 30,
+    kernel="6.18.0",
+    open_files=20_000,
+    sysctls={"net.core.somaxconn": "4096", "vm.max_map_count": "65530"},
+    python="CPython 3.11.7",
+    git_revision="0123456789ab",
+    versions={"c10k": "0.1.0", "uvloop": "0.23.0", "locust": "2.47.0"},
+)
+
+
+def sample_results(
+    connections: Sequence[int] = (100, 1000, 10_000),
+    modes: Sequence[str] = MODES,
+    repeats: int = 5,
+    scenarios: Sequence[str] = SCENARIOS,
+    seed: int = 1,
+) -> Results:
+    """All valid, but one of the runs is client-limited and the last one is void."""
+    noise = random.Random(seed)
+    rows: list[Row] = []
+    peaks: list[Peak] = []
+    for repeat in range(1, repeats + 1):
+        for count in connections:
+            rows += [sample_row(mode, count, repeat, noise) for mode in modes]
+        for scenario in scenarios:
+            if scenario != "hold":
+                count, _ = BULK.get(scenario, (max(connections), 0))
+                peaks += [sample_peak(scenario, mode, count, repeat, noise) for mode in modes]
+    if len(rows) > 2:
+        rows[1] = client_limited(rows[1])
+        rows[-1] = void(rows[-1])
+    return with_rows(rows, peaks, connections, modes, repeats, scenarios)
+
+
+def with_rows(
+    rows: list[Row],
+    peaks: list[Peak],
+    connections: Sequence[int] = (10_000,),
+    modes: Sequence[str] = MODES,
+    repeats: int = 1,
+    scenarios: Sequence[str] = ("hold",),
+) -> Results:
+    """A comparison of the given runs, with what follows from them worked out as `compare` does."""
+    return Results(
+        schema=SCHEMA,
+        started="2026-01-01T00:00:00+00:00",
+        resumed=[],
+        command="python -m loadtest compare",
+        pinning="server pinned to CPU 0, Locust to CPU 1",
+        interrupted=False,
+        machine=MACHINE,
+        asked=Asked(
+            modes=list(modes),
+            connections=list(connections),
+            scenarios=list(scenarios),
+            repeats=repeats,
+            rival=modes[0],
+            duration=DURATION,
+            payload=64,
+            pacing={count: count / ECHOES_PER_SECOND for count in connections},
+            spawn_rate=500,
+            source_addresses="",
+            server_command=["python", "-m", "server"],
+        ),
+        rows=rows,
+        peaks=peaks,
+        summary=compare_runs(rows, peaks, modes[0]),
+        slopes=slopes(rows),
+    )
+
+
+def sample_row(mode: str, connections: int, repeat: int, noise: random.Random) -> Row:
+    character = CHARACTERS[mode]
+    slow = noise.lognormvariate(0.0, 0.06)
+    user, system = character.user * slow, character.system * slow
+    grown = character.memory * connections * noise.uniform(0.98, 1.02)
+    rss = int(character.idle + grown)
+    echoes = int(ECHOES_PER_SECOND * DURATION * noise.uniform(0.99, 1.0))
+    service = curve(0.55 * slow, echoes, noise)
+    response = [(percentile, ms * 1.15) for percentile, ms in service]
+    connect = curve(0.4 * slow, connections, noise)
+    each = DURATION * ECHOES_PER_SECOND / connections
+    return Row(
+        engine=mode,
+        connections=connections,
+        repeat=repeat,
+        verdict="valid",
+        reasons=[],
+        server_command=["python", "-m", "server", "--mode", mode],
+        locust_command=["locust", "--users", str(connections)],
+        started=f"2026-01-01T0{repeat % 10}:00:00+00:00",
+        held_client_min=connections,
+        held_server_min=connections,
+        lost=0,
+        ramp_seconds=connections / 500 + noise.uniform(0.5, 1.0),
+        hold_seconds=DURATION,
+        echoes=echoes,
+        offered_per_second=float(ECHOES_PER_SECOND),
+        achieved_per_second=echoes / DURATION,
+        response_ms=summary(response, echoes),
+        service_ms=summary(service, echoes),
+        connect_ms=summary(connect, connections),
+        curves={"response": response, "service": service, "connect": connect},
+        fairness=Fairness(noise.uniform(0.985, 1.0), math.floor(each) - 1, math.ceil(each)),
+        cpu_user=user * echoes / 1e6,
+        cpu_system=system * echoes / 1e6,
+        cpu_us_per_echo=user + system,
+        user_us_per_echo=user,
+        system_us_per_echo=system,
+        rss_before=int(character.idle),
+        rss_held=rss,
+        rss_per_connection=grown / connections,
+        pss_before=int(character.idle * 0.8),
+        pss_held=int(character.idle * 0.8 + grown),
+        tcp_buffers=0,
+        kernel_slab=int(connections * 9000 * noise.uniform(0.97, 1.03)),
+        threads=connections + 1 if mode == "threads" else 1,
+        voluntary_switches_per_second=noise.uniform(850, 950),
+        involuntary_switches_per_second=noise.uniform(1, 20),
+        client_cpu_percent=noise.uniform(28, 34),
+        hub_lag_ms={"count": 600, "p50": 0.08, "p90": 0.1, "p99": 0.11, "max": 0.4},
+        listen_overflows=0,
+        listen_drops=0,
+        softnet_drops=0,
+        server_exit_status=0,
+        samples=[
+            Sample(float(at), "hold", user * at / 1e3, system * at / 1e3, rss, 1, connections + 9)
+            for at in range(int(DURATION))
+        ],
+    )
+
+
+def sample_peak(
+    scenario: str, mode: str, connections: int, repeat: int, noise: random.Random
+) -> Peak:
+    character = CHARACTERS[mode]
+    slow = noise.lognormvariate(0.0, 0.06)
+    _, size = BULK.get(scenario, (0, 0))
+    # A gigabyte takes a CPU second; a connection as much as ten echoes.
+    scale = size / 1e9 * 1e6 / 40 if size else (4.0 if scenario == "churn" else 0.4)
+    user, system = character.user * scale * slow, character.system * scale * slow
+    cpu = user + system
+    operations = 300_000 if scenario == "echo" else max(64, 40_000_000 // max(1000, size))
+    return Peak(
+        scenario=scenario,
+        engine=mode,
+        connections=connections,
+        repeat=repeat,
+        ok=True,
+        reason="",
+        server_command=["python", "-m", "server", "--mode", mode],
+        client_command=["client", scenario],
+        started=f"2026-01-01T0{repeat % 10}:30:00+00:00",
+        operations=operations,
+        seconds=operations * cpu / 1e6,
+        operations_per_second=1e6 / cpu,
+        cpu_us=cpu,
+        user_us=user,
+        system_us=system,
+        bytes_per_cpu_second=size * 1e6 / cpu if size else None,
+        operations_per_cpu_second=1e6 / cpu if scenario == "churn" else None,
+        rss_per_connection=character.memory if scenario == "echo" else None,
+        listen_overflows=0,
+        listen_drops=0,
+    )
+
+
+def client_limited(row: Row) -> Row:
+    reason = "Locust's lag, p99 0.9 ms, is over 10 % of the response p99 of 1.5 ms"
+    return replace(row, verdict="client-limited", reasons=[reason])
+
+
+def void(row: Row) -> Row:
+    return replace(
+        row,
+        verdict="void",
+        reasons=["3 failed, most often ECHO: WrongBytes", "2 connections were lost"],
+        lost=2,
+        failures=[Failure("ECHO", "response", "WrongBytes('the bytes differ')", 3)],
+        errors={"WrongBytes": 3},
+    )
+
+
+def curve(median: float, count: int, noise: random.Random) -> Curve:
+    """A log-normal body with a heavier tail, up to the last percentile that has a sample beyond."""
+    points: Curve = []
+    ms = median / 4
+    for percentile in (*(p for p in PERCENTILES if (100 - p) * count >= 100), 100):
+        away = 100 - percentile if percentile < 100 else 100 / max(2, count)
+        ms = max(ms, median * (50 / away) ** 0.3 * noise.uniform(0.97, 1.03))
+        points.append((float(percentile), round(ms, 4)))
+    return points
+
+
+def summary(points: Curve, count: int) -> Summary:
+    known = dict(points)
+    percentiles = {f"p{p:g}": known.get(p) for p in (50, 90, 99, 99.9, 99.99)}
+    return {"count": count, **percentiles, "max": known[100]}
+
+
+if __name__ == "__main__":
+    write_json(sample_results(), Path(sys.argv[1]))
