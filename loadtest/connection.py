@@ -69,6 +69,8 @@ class Connection:
         # Between messages: an end of stream seen by somebody else has not been seen here.
         self.idle = True
         self.lost = False
+        # Messages answered, since whoever counts them set it to zero.
+        self.exchanges = 0
 
     @classmethod
     def open(cls, address: str, port: int, source: str | None, timeout: float) -> "Connection":
@@ -105,6 +107,7 @@ class Connection:
             if self._receive(len(window), deadline) != window:
                 raise WrongBytes("the bytes that came back differ from those sent")
         self.idle = True
+        self.exchanges += 1
 
     def _receive(self, size: int, deadline: float) -> bytes:
         """Exactly `size` bytes. One more is asked for, so that a surplus is seen at once."""

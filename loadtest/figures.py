@@ -69,10 +69,13 @@ class LoadResult:
     ramp_seconds: float | None
     hold_seconds: float
     requests: int
-    cpu_seconds: float
+    # Of each process that had users.
+    cpu_seconds: list[float]
     # Over the hold, by "ECHO response", "ECHO service" and so on; CONNECT is over the whole run.
     times: dict[str, Summary]
+    curves: dict[str, Curve]
     hub_lag: Summary
+    fairness: Fairness | None
     failures: list[Failure] = field(default_factory=list)
 
 
@@ -89,6 +92,12 @@ def decode(line: str) -> Progress | LoadResult:
         event = fields.pop("event")
         if event == "progress":
             return Progress(**fields)
+        fairness = fields["fairness"]
+        fields["fairness"] = Fairness(**fairness) if fairness else None
+        fields["curves"] = {
+            name: [(percentile, ms) for percentile, ms in curve]
+            for name, curve in fields["curves"].items()
+        }
         fields["failures"] = [Failure(**failure) for failure in fields["failures"]]
         return LoadResult(**fields)
     except (AttributeError, KeyError, TypeError) as error:

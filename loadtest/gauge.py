@@ -31,6 +31,9 @@ class Gauge:
     def held(self) -> int:
         return len(self._held)
 
+    def connections(self) -> list[Connection]:
+        return list(self._held.values())
+
     def add(self, connection: Connection) -> None:
         if self._epoll is None:
             self._epoll = self._make_epoll()

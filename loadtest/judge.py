@@ -3,9 +3,10 @@
 What was not measured is None, never zero.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from loadtest.figures import LoadResult
+from loadtest.figures import Failure, LoadResult
 from loadtest.plan import Plan
 from loadtest.results import Row
 from loadtest.run import Observed
@@ -49,6 +50,7 @@ def _with_load(row: Row, plan: Plan, result: LoadResult) -> Row:
         ramp_seconds=result.ramp_seconds,
         connect_ms=result.times.get("CONNECT echo"),
         failures=result.failures,
+        errors=_by_class(result.failures),
     )
     if result.phase != "hold" or not result.hold_seconds:
         return row
@@ -61,7 +63,16 @@ def _with_load(row: Row, plan: Plan, result: LoadResult) -> Row:
         achieved_per_second=result.requests / result.hold_seconds,
         response_ms=response,
         service_ms=result.times.get("ECHO service"),
-        client_cpu_percent=100 * result.cpu_seconds / result.hold_seconds,
+        curves={
+            name: result.curves.get(source, [])
+            for name, source in (
+                ("response", "ECHO response"),
+                ("service", "ECHO service"),
+                ("connect", "CONNECT echo"),
+            )
+        },
+        fairness=result.fairness,
+        client_cpu_percent=100 * max(result.cpu_seconds, default=0.0) / result.hold_seconds,
         hub_lag_ms=result.hub_lag,
     )
 
@@ -102,3 +113,12 @@ def _with_server(row: Row, seen: Observed, held: list[Sample]) -> Row:
             involuntary_switches_per_second=(last.involuntary - first.involuntary) / seconds,
         )
     return row
+
+
+def _by_class(failures: Sequence[Failure]) -> dict[str, int]:
+    """Counted by the exception's class, which is what its text begins with."""
+    counts: dict[str, int] = {}
+    for failure in failures:
+        name = failure.error.partition("(")[0]
+        counts[name] = counts.get(name, 0) + failure.count
+    return counts

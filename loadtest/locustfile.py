@@ -8,12 +8,14 @@ from typing import Any
 
 from locust import events, html, stats
 from locust.env import Environment
-from locust.runners import LocalRunner, WorkerRunner
+from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 from loadtest.buckets import bucket_response_time
 from loadtest.monitor import Monitor
 from loadtest.options import LoadOptions, add_options
-from loadtest.users import HELD, EchoUser, SleepUser
+from loadtest.recorder import Recorder
+from loadtest.users import HELD, TIMES, EchoUser, SleepUser
+from loadtest.workers import Alone, Team, Workers, report_to_master
 
 __all__ = ["EchoUser", "SleepUser"]
 
@@ -31,11 +33,21 @@ def on_parser(parser: Any, **_: Any) -> None:
 
 def on_init(environment: Environment, **_: Any) -> None:
     leave_out_sleep_users(environment)
-    if isinstance(environment.runner, LocalRunner):
-        monitor = Monitor(environment, HELD)
-        hooks: Any = environment.events
-        hooks.test_start.add_listener(lambda **_: monitor.start())
-        hooks.test_stopping.add_listener(lambda **_: monitor.stop())
+    runner = environment.runner
+    if isinstance(runner, WorkerRunner):
+        report_to_master(environment, runner, Recorder(environment, HELD, TIMES))
+    elif isinstance(runner, MasterRunner):
+        lead(environment, Workers(environment, runner))
+    elif isinstance(runner, LocalRunner):
+        lead(environment, Alone(Recorder(environment, HELD, TIMES)))
+
+
+def lead(environment: Environment, team: Team) -> None:
+    """Follow each test that this process runs, be it by itself or through workers."""
+    monitor = Monitor(environment, team)
+    hooks: Any = environment.events
+    hooks.test_start.add_listener(lambda **_: monitor.start())
+    hooks.test_stopping.add_listener(lambda **_: monitor.stop())
 
 
 def check_options(parser: Any) -> None:
@@ -46,12 +58,6 @@ def check_options(parser: Any) -> None:
         LoadOptions.read(options.host, options)
     except ValueError as error:
         parser.error(str(error))
-    counting = options.hold or options.linger or options.figures
-    if counting and (options.processes or options.master or options.worker):
-        parser.error(
-            "--hold, --linger and --figures count the connections of one process; "
-            "leave out --processes, --master and --worker"
-        )
 
 
 def leave_out_sleep_users(environment: Environment) -> None:

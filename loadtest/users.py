@@ -25,6 +25,7 @@ from loadtest.connection import Connection, backoff
 from loadtest.fds import raise_fd_limit
 from loadtest.gauge import Gauge
 from loadtest.options import LoadOptions
+from loadtest.times import Times
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ _turns = itertools.count()
 # gevent hides epoll from the select module, lest anybody block in it. The gauge only ever polls
 # with a timeout of zero.
 HELD = Gauge(monkey.get_original("select", "epoll"))
+TIMES = Times()
 
 
 class TcpUser(User):
@@ -129,7 +131,10 @@ class TcpUser(User):
     def _report(
         self, kind: str, name: str, since: float, length: int, error: Exception | None
     ) -> None:
-        milliseconds = (time.perf_counter() - since) * 1000
+        seconds = time.perf_counter() - since
+        # Failed ones, too: to leave out an answer that never came would flatter the server.
+        TIMES.record(f"{kind} {name}", seconds)
+        milliseconds = seconds * 1000
         fire: Any = self.environment.events.request.fire
         fire(
             request_type=kind,
@@ -138,12 +143,13 @@ class TcpUser(User):
             response_length=length,
             exception=error,
             context={},
-            start_time=time.time() - milliseconds / 1000,
+            start_time=time.time() - seconds,
         )
 
     def _note(self, name: str, seconds: float, length: int) -> None:
         """A second time of a message that was reported already: an entry of its own, kept out
         of Locust's totals so that they count each message once."""
+        TIMES.record(f"{self.service_type} {name}", seconds)
         self.environment.stats.get(name, self.service_type).log(seconds * 1000, length)
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.buckets import CEILING_MS, bucket_response_time, percentile, subtract, summarise
+from loadtest.buckets import CEILING_MS, bucket_response_time
 
 
 @pytest.mark.parametrize(
@@ -36,27 +36,3 @@ def test_the_number_of_buckets_is_bounded() -> None:
         buckets.add(bucket_response_time(time))
         time *= 1.0005
     assert 6000 < len(buckets) < 7500
-
-
-def test_a_percentile_is_the_smallest_bucket_that_covers_it() -> None:
-    histogram = {1.0: 50, 2.0: 49, 9.0: 1}
-    assert percentile(histogram, 0.50) == 1.0
-    assert percentile(histogram, 0.51) == 2.0
-    assert percentile(histogram, 0.99) == 2.0
-    assert percentile(histogram, 0.991) == 9.0
-    assert percentile(histogram, 1.0) == 9.0
-
-
-def test_an_empty_histogram_has_no_percentiles() -> None:
-    assert summarise({}) == {
-        "count": 0,
-        "p50": None,
-        "p90": None,
-        "p99": None,
-        "p99.9": None,
-        "max": None,
-    }
-
-
-def test_the_difference_of_two_snapshots_is_what_came_between() -> None:
-    assert subtract({1.0: 5, 2.0: 3, 4.0: 1}, {1.0: 5, 2.0: 1}) == {2.0: 2, 4.0: 1}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.figures import Failure, LineTail, LoadResult, Progress, decode, encode
+from loadtest.figures import Failure, Fairness, LineTail, LoadResult, Progress, decode, encode
 
 PROGRESS = Progress(at=1.5, phase="ramp", users=3, held=2, lost=0, requests=7, failures=1)
 RESULT = LoadResult(
@@ -16,9 +16,11 @@ RESULT = LoadResult(
     ramp_seconds=1.0,
     hold_seconds=2.0,
     requests=10,
-    cpu_seconds=0.5,
+    cpu_seconds=[0.5],
     times={"ECHO response": {"count": 10, "p50": 0.3}},
+    curves={"ECHO response": [(50.0, 0.3), (100.0, 1.0)]},
     hub_lag={"count": 20, "p99": 0.1},
+    fairness=Fairness(0.9, 2, 4),
     failures=[Failure("ECHO", "response", "WrongBytes('x')", 2)],
 )
 

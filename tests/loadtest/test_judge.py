@@ -33,13 +33,15 @@ RESULT = LoadResult(
     ramp_seconds=1.0,
     hold_seconds=10.0,
     requests=1000,
-    cpu_seconds=2.0,
+    cpu_seconds=[2.0],
     times={
         "CONNECT echo": {"count": 100, "p99": 1.0},
         "ECHO response": {"count": 1000, "p99": 5.0},
         "ECHO service": {"count": 1000, "p99": 2.0},
     },
+    curves={},
     hub_lag={"count": 200, "p99": 0.4},
+    fairness=None,
 )
 
 
