@@ -13,7 +13,16 @@ from loadtest.command import BAD_INPUT, Parser, positive
 from loadtest.compare import BadPlan, command_line, run_compare
 from loadtest.doctor import Need, run_doctor
 from loadtest.options import argument, payload_bytes, positive_seconds, seconds, source_addresses
-from loadtest.plan import DEFAULT_MODES, ECHOES_PER_SECOND, MODES, Plan, parse_modes
+from loadtest.plan import (
+    DEFAULT_MODES,
+    ECHOES_PER_SECOND,
+    MODES,
+    Plan,
+    parse_counts,
+    parse_modes,
+    resolve_counts,
+)
+from loadtest.scenarios import HOLD, SCENARIOS, parse_scenarios
 
 EXAMPLES = """\
 examples:
@@ -23,8 +32,11 @@ examples:
       10,000 connections on runtime, threads and uvloop; about four minutes
   python -m loadtest compare --modes runtime,uvloop-protocol --connections 1000 --duration 10
       a quick look at two of them
+  python -m loadtest compare --modes all --connections 100,1000,10000,max --repeats 5
+      --scenarios hold,echo,bulk-64k,bulk-16m,churn
+      everything, for hours; --resume goes on with one that was interrupted
   python -m loadtest bench --help
-      peak rate and CPU per echo, closed loop, by redis-benchmark
+      CPU by operation in a closed loop alone
 
 By hand, against a server that runs already:
   locust -f loadtest/locustfile.py --host tcp://127.0.0.1:7007
@@ -45,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if parsed.command == "doctor":
         return run_doctor(_need(parsed), Console())
     try:
-        return run_compare(_plan(parsed), command_line(arguments), Console(), Console(stderr=True))
+        plan = _plan(parsed)
+        command = command_line(arguments)
+        return run_compare(plan, command, parsed.resume, Console(), Console(stderr=True))
     except BadPlan as error:
         sys.stderr.write(f"{parser.prog} compare: {error}\n")
         return BAD_INPUT
@@ -61,18 +75,45 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_compare(commands.add_parser("compare", help="each engine under the same Locust load"))
     _add_doctor(commands.add_parser("doctor", help="what this machine can hold"))
-    commands.add_parser("bench", help="peak rate, closed loop (needs redis-benchmark)")
+    commands.add_parser("bench", help="closed loops: CPU by operation, from a client in C")
     return parser
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Starts each engine, holds the asked number of connections on it with Locust, samples "
-        "the server process, and writes report.html, results.json and raw files to --out."
+        "Starts each engine, holds the asked numbers of connections on it with Locust, samples "
+        "the server process, and writes report.html, results.json, runs.jsonl and raw files to "
+        "--out."
     )
     _add_modes(parser)
-    _add_connections(parser)
     add = parser.add_argument
+    add(
+        "--connections",
+        type=argument(parse_counts),
+        default=("10000",),
+        metavar="N,N",
+        help="connections to hold at the same time, one number after the other; max is what the "
+        "machine holds (default 10000)",
+    )
+    add(
+        "--scenarios",
+        type=argument(parse_scenarios),
+        default=(HOLD,),
+        metavar="S,S",
+        help=f"{HOLD} (Locust) and closed loops, of {', '.join(SCENARIOS)} (default {HOLD})",
+    )
+    add(
+        "--rival",
+        default=None,
+        metavar="M",
+        help="the engine that ratios are taken against (default: the first of --modes)",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="go on with the comparison in --out that was interrupted, if plan, machine and code "
+        "are still the same",
+    )
     add(
         "--duration",
         type=argument(positive_seconds),
@@ -85,7 +126,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         type=argument(positive),
         default=1,
         metavar="N",
-        help="runs of each engine, in the order A B C, C B A (default 1)",
+        help="rounds, in the order A B C, C B A (default 1; with fewer than 4 nothing is ranked)",
     )
     add(
         "--out",
@@ -131,7 +172,13 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
         "Checks descriptors, ports, threads, queues, memory and cores for a number of "
         "connections with both sides on this machine; exit status 1 if something is short."
     )
-    _add_connections(parser)
+    parser.add_argument(
+        "--connections",
+        type=argument(positive),
+        default=10_000,
+        metavar="N",
+        help="connections to hold at the same time (default 10000)",
+    )
     _add_modes(parser)
     _add_sources(parser)
 
@@ -143,16 +190,6 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
         default=parse_modes(DEFAULT_MODES),
         metavar="M,M",
         help=f"engines, of {', '.join(MODES)} (default {DEFAULT_MODES})",
-    )
-
-
-def _add_connections(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--connections",
-        type=argument(positive),
-        default=10_000,
-        metavar="N",
-        help="connections to hold at the same time (default 10000)",
     )
 
 
@@ -175,14 +212,19 @@ def _need(parsed: argparse.Namespace) -> Need:
 
 
 def _plan(parsed: argparse.Namespace) -> Plan:
-    pacing = parsed.pacing
+    sources = len(parse_sources(parsed.source_addresses))
+    rival = parsed.rival or parsed.modes[0]
+    if rival not in parsed.modes:
+        raise BadPlan(f"--rival {rival} is none of --modes {','.join(parsed.modes)}")
     return Plan(
         modes=parsed.modes,
-        connections=parsed.connections,
+        connections=resolve_counts(parsed.connections, sources, "threads" in parsed.modes),
+        scenarios=parsed.scenarios,
+        rival=rival,
         duration=parsed.duration,
         repeats=parsed.repeats,
         payload=parsed.payload,
-        pacing=parsed.connections / ECHOES_PER_SECOND if pacing is None else pacing,
+        pacing=parsed.pacing,
         spawn_rate=parsed.spawn_rate,
         source_addresses=parsed.source_addresses,
         out=parsed.out,

@@ -68,6 +68,12 @@ def explain_shortage(need: Need, checks: Sequence[Check]) -> str:
     return f"{need.connections} connections do not fit this machine: {limits}{instead}"
 
 
+def largest_fit(sources: int, threads: bool) -> int:
+    """How many connections every limit of this machine allows; 1 where it is none."""
+    checks = check_machine(Need(1, sources=sources, threads=threads))
+    return max(1, min(check.allows for check in checks if check.allows is not None))
+
+
 def run_doctor(need: Need, console: Console) -> int:
     """Print the table; 0 if everything is there, 1 if something is short."""
     checks = check_machine(need)
@@ -87,7 +93,8 @@ def run_doctor(need: Need, console: Console) -> int:
         shortage = explain_shortage(need, checks)
         console.print(shortage, markup=False, highlight=False, soft_wrap=True)
         return 1
-    console.print(f"{need.connections:,} connections fit.")
+    most = largest_fit(need.sources, need.threads)
+    console.print(f"{need.connections:,} connections fit; {most:,} would, too.")
     return 0
 
 

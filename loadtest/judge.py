@@ -3,13 +3,13 @@
 What was not measured is None, never zero.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from loadtest.figures import Failure, LoadResult
-from loadtest.plan import Plan
+from loadtest.plan import Hold, Plan
 from loadtest.results import Row
-from loadtest.run import Observed
+from loadtest.run import Census, Observed
 from loadtest.sampler import Sample, cpu_use
 from loadtest.verdict import judge
 
@@ -17,13 +17,15 @@ from loadtest.verdict import judge
 def make_row(plan: Plan, seen: Observed) -> Row:
     """The row of a run, whether it came to its end or not."""
     row = Row(
-        engine=seen.mode,
-        connections=plan.connections,
-        repeat=seen.repeat,
+        engine=seen.job.engine,
+        connections=seen.job.connections,
+        repeat=seen.job.repeat,
         verdict="void",
         reasons=[],
         server_command=seen.server_command,
         locust_command=seen.locust_command,
+        started=seen.started,
+        softnet_drops=seen.softnet_drops,
         server_exit_status=seen.server_status,
         samples=seen.samples,
     )
@@ -34,7 +36,7 @@ def make_row(plan: Plan, seen: Observed) -> Row:
             listen_drops=seen.listening.drops,
         )
     if seen.result is not None:
-        row = _with_load(row, plan, seen.result)
+        row = _with_load(row, plan.hold(seen.job.connections), seen.result)
     held = [sample for sample in seen.samples if sample.phase == "hold"]
     if held:
         row = _with_server(row, seen, held)
@@ -42,7 +44,7 @@ def make_row(plan: Plan, seen: Observed) -> Row:
     return replace(row, verdict=verdict, reasons=reasons)
 
 
-def _with_load(row: Row, plan: Plan, result: LoadResult) -> Row:
+def _with_load(row: Row, plan: Hold, result: LoadResult) -> Row:
     row = replace(
         row,
         held_client_min=result.held_min,
@@ -104,6 +106,14 @@ def _with_server(row: Row, seen: Observed, held: list[Sample]) -> Row:
             rss_before=idle.rss,
             rss_per_connection=(row.rss_held - idle.rss) / row.connections,
         )
+    if seen.before is not None and seen.censuses:
+        row = replace(
+            row,
+            pss_before=seen.before.pss,
+            pss_held=_largest(seen.censuses, lambda census: census.pss),
+            tcp_buffers=_growth(seen, lambda census: census.tcp_buffers),
+            kernel_slab=_growth(seen, lambda census: census.slab),
+        )
     if len(seen.censuses) == 2:
         first, last = seen.censuses
         seconds = last.at - first.at
@@ -113,6 +123,18 @@ def _with_server(row: Row, seen: Observed, held: list[Sample]) -> Row:
             involuntary_switches_per_second=(last.involuntary - first.involuntary) / seconds,
         )
     return row
+
+
+def _largest(censuses: Sequence[Census], value: Callable[[Census], int | None]) -> int | None:
+    known = [number for census in censuses if (number := value(census)) is not None]
+    return max(known, default=None)
+
+
+def _growth(seen: Observed, value: Callable[[Census], int | None]) -> int | None:
+    """From before the first connection to all held; less than nothing if others gave back more."""
+    before = value(seen.before) if seen.before is not None else None
+    held = _largest(seen.censuses, value)
+    return None if before is None or held is None else held - before
 
 
 def _by_class(failures: Sequence[Failure]) -> dict[str, int]:

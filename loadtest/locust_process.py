@@ -14,7 +14,7 @@ from loadtest.addresses import Target
 from loadtest.child import Child
 from loadtest.figures import LineTail, LoadResult, Progress, decode
 from loadtest.pinning import CpuSet, pinned
-from loadtest.plan import Plan
+from loadtest.plan import Hold
 from loadtest.run_files import RunFiles
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -51,7 +51,7 @@ class Load:
         return status
 
 
-def locust_command(plan: Plan, echo: Target, files: RunFiles) -> list[str]:
+def locust_command(plan: Hold, echo: Target, files: RunFiles) -> list[str]:
     options = {
         "-f": str(LOCUSTFILE),
         "--host": f"tcp://{echo.host}:{echo.port}",
@@ -72,14 +72,14 @@ def locust_command(plan: Plan, echo: Target, files: RunFiles) -> list[str]:
 
 
 @contextmanager
-def running_locust(plan: Plan, echo: Target, files: RunFiles, cpus: CpuSet) -> Iterator[Load]:
+def running_locust(plan: Hold, echo: Target, files: RunFiles, cpus: CpuSet) -> Iterator[Load]:
     """Start Locust, and see that it is gone afterwards."""
     # Settings that the user keeps for other tests must not change this one.
     env = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
     files.figures.unlink(missing_ok=True)
     with pinned(cpus):
         child = Child(
-            "Locust", locust_command(plan, echo, files), files.locust_out, files.locust_log, env
+            "Locust", locust_command(plan, echo, files), files.client_out, files.client_log, env
         )
     with child:
         yield Load(child, files.figures)

@@ -1,5 +1,7 @@
 """Where and with what a measurement was made: without it the figures mean nothing."""
 
+import datetime
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -11,7 +13,7 @@ import psutil
 
 from loadtest.fds import fd_limit
 
-PACKAGES = ("c10k", "uvloop", "locust", "gevent", "psutil")
+PACKAGES = ("c10k", "uvloop", "locust", "gevent", "hdrhistogram", "psutil")
 SYSCTLS = (
     "net/core/somaxconn",
     "net/ipv4/tcp_max_syn_backlog",
@@ -35,6 +37,11 @@ class Machine:
     python: str
     git_revision: str
     versions: dict[str, str] = field(default_factory=dict)
+
+
+def utc_now() -> str:
+    """ISO 8601, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def describe_machine() -> Machine:
@@ -74,12 +81,16 @@ def _version(package: str) -> str:
 
 
 def _git_revision() -> str:
-    """Of the sources these are, "+changes" if they differ from it; "unknown" outside git."""
+    """Of the sources these are, "+changes" and a digest of them if they differ from it; "unknown"
+    outside git."""
     here = Path(__file__).parent
     revision = _git(here, "rev-parse", "--short=12", "HEAD")
     if not revision:
         return "unknown"
-    return revision + ("+changes" if _git(here, "status", "--porcelain") else "")
+    if not _git(here, "status", "--porcelain"):
+        return revision
+    changes = _git(here, "diff", "HEAD") + _git(here, "ls-files", "--others", "--exclude-standard")
+    return f"{revision}+changes-{hashlib.sha256(changes.encode()).hexdigest()[:8]}"
 
 
 def _git(directory: Path, *arguments: str) -> str:

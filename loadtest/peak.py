@@ -1,183 +1,178 @@
-"""`bench`: what one echo costs the server when the clients ask as fast as they are answered.
+"""`bench`: one closed loop on each engine, without the rest of a comparison.
 
-Locust is written in Python and would be what is measured, so the load comes from a C program,
-redis-benchmark. It speaks to an echo server without knowing it, because a Redis request is itself
-a valid Redis reply. Every connection sends 64 bytes, waits for them, and sends again: a closed
-loop, in which a faster server gets more work, so that rates say as much about the client's core as
-about the server's. **CPU per echo** does not, and that is the figure here: the server's CPU
-seconds between the moment the last connection is open and the last answer, by the number of
-echoes. Opening the connections is not in it.
-
-The machine may be shared and its speed may drift, so the engines take turns (A B C, C B A, ...)
-and a ratio is made within each turn before the median is taken.
+Engines take turns (A B C, C B A, ...) and a ratio is made within each turn before the median is
+taken: the machine may be shared and its speed may drift, which then cancels out.
 """
 
 import argparse
-import os
-import shutil
+import json
 import sys
-import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import psutil
 from rich.console import Console
 
-from loadtest.child import Child, RunFailed
+from loadtest.closed_loop import run_loop
 from loadtest.command import BAD_INPUT, INTERRUPTED, Parser, positive
 from loadtest.doctor import Need, check_machine, explain_shortage, short_of
-from loadtest.engine_process import Engine, running_engine
 from loadtest.fds import raise_fd_limit
 from loadtest.limit import buildable
+from loadtest.machine import describe_machine
 from loadtest.options import argument
-from loadtest.peak_results import Peak, PeakPlan, PeakResults, print_peaks, write_peaks
-from loadtest.pinning import Cores, choose_cores, pinned
-from loadtest.plan import MODES, parse_modes
+from loadtest.pinning import choose_cores, pinned
+from loadtest.plan import CLOSED_LOOP_SECONDS, MODES, Job, parse_modes
 from loadtest.progress import Reporter
-from loadtest.run_files import RunFiles
-from loadtest.sampler import Sample, Sampler
+from loadtest.results import Peak
+from loadtest.scenarios import REDIS, REDIS_CONNECTIONS, SCENARIOS, Scenario, Unavailable
+from loadtest.summary import compare_runs
+from loadtest.table import print_peaks, run_line
 
 DEFAULT_MODES = "runtime,uvloop,uvloop-protocol,c-epoll"
-CLIENT = "redis-benchmark"
-# With its Redis framing this makes 64 bytes on the wire.
-PAYLOAD = "x" * 43
-# redis-benchmark's own limit.
-MAX_CONNECTIONS = 10_000
-# It opens 64 connections and pauses for 50 ms, so 10,000 take about 8 s.
-CONNECT_PATIENCE = 60.0
-# For the slowest engine on a slow machine, with room.
-SECONDS_PER_ECHO = 1e-3
-POLL = 0.05
+DEFAULT_CONNECTIONS = 10_000
 
 EPILOG = """\
 examples:
   python -m loadtest bench
   python -m loadtest bench --modes runtime,uvloop-protocol --connections 100 --repeats 5
+  python -m loadtest bench --scenario churn
 
-Needs redis-benchmark (Debian: apt-get install redis-tools).
+scenarios:
+{scenarios}
+
+echo needs redis-benchmark (Debian: apt-get install redis-tools), the others a C compiler.
 exit status: 0 all good, 1 a run failed, 2 bad input
 """
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is asked for."""
+
+    scenario: Scenario
+    modes: tuple[str, ...]
+    connections: int
+    operations: int
+    repeats: int
+    out: Path
+    server_command: tuple[str, ...] = (sys.executable, "-m", "server")
+
+    def jobs(self) -> Iterator[Job]:
+        """Every second round the other way, so that drift favours nobody."""
+        for repeat in range(1, self.repeats + 1):
+            for mode in self.modes if repeat % 2 else self.modes[::-1]:
+                yield Job(self.scenario.name, mode, self.connections, repeat)
 
 
 def main(argv: Sequence[str]) -> int:
     """The `bench` command; its exit status."""
     parser = _parser()
-    parsed = parser.parse_args(argv)
-    plan = PeakPlan(parsed.modes, parsed.connections, parsed.requests, parsed.repeats, parsed.out)
-    fault = _fault(plan)
+    bench = _bench(parser.parse_args(argv))
+    fault = _fault(bench)
     if fault:
         sys.stderr.write(f"{parser.prog}: {fault}\n")
         return BAD_INPUT
     raise_fd_limit()
-    cores = choose_cores()
-    results = PeakResults()
-    with pinned(cores.observer), Reporter(Console(stderr=True)) as reporter:
-        plan = replace(plan, modes=buildable(plan.modes, plan.out, reporter))
-        reporter.note(
-            f"{len(plan.runs())} runs of {plan.requests:,} echoes over {plan.connections:,} "
-            f"connections; {cores.describe().replace('Locust', CLIENT)}"
-        )
-        interrupted = _run_all(plan, cores, results, reporter)
-    write_peaks(plan, results)
-    print_peaks(plan, results, Console())
+    peaks: list[Peak] = []
+    with Reporter(Console(stderr=True)) as reporter:
+        bench = replace(bench, modes=buildable(bench.modes, bench.out, reporter))
+        interrupted = _run_all(bench, peaks, reporter)
+    _write(bench, peaks)
+    rival = bench.modes[0]
+    print_peaks(peaks, compare_runs([], peaks, rival), rival, Console())
+    Console().print(
+        f"{bench.repeats} interleaved rounds of {bench.operations:,} operations; "
+        f"wrote {bench.out}/bench.json",
+        soft_wrap=True,
+    )
     if interrupted:
         return INTERRUPTED
-    return 1 if results.failures or not results.peaks else 0
+    return 0 if peaks and all(peak.ok for peak in peaks) else 1
 
 
-def _run_all(plan: PeakPlan, cores: Cores, results: PeakResults, reporter: Reporter) -> bool:
+def _run_all(bench: Bench, peaks: list[Peak], reporter: Reporter) -> bool:
     """Do every run; true if the user cut it short, which keeps what was measured."""
-    for repeat, mode in plan.runs():
-        reporter.update(f"{mode} {repeat}/{plan.repeats}", "")
-        try:
-            results.peaks.append(_run(plan, mode, repeat, cores))
-        except KeyboardInterrupt:
-            return True
-        except (RunFailed, psutil.Error, OSError) as failure:
-            results.failures.append(f"{mode} {repeat}: {failure}")
-            reporter.note(f"{mode} {repeat}: FAILED: {failure}")
+    cores = choose_cores()
+    jobs = list(bench.jobs())
+    reporter.note(
+        f"{len(jobs)} runs of {bench.operations:,} operations over {bench.connections:,} "
+        f"connections; {cores.describe().replace('Locust', bench.scenario.client)}"
+    )
+    reporter.expect(len(jobs), CLOSED_LOOP_SECONDS * len(jobs))
+    with pinned(cores.observer):
+        for job in jobs:
+            reporter.begin(f"{job.engine}, round {job.repeat}", CLOSED_LOOP_SECONDS)
+            try:
+                peaks.append(run_loop(bench, job, bench.operations, cores, reporter))
+            except KeyboardInterrupt:
+                return True
+            reporter.end(run_line(peaks[-1]))
     return False
 
 
-def _fault(plan: PeakPlan) -> str:
+def _fault(bench: Bench) -> str:
     """What keeps the bench from starting, and the remedy; empty if nothing does."""
-    if shutil.which(CLIENT) is None:
-        return f"{CLIENT} is not installed; on Debian: apt-get install redis-tools"
-    if plan.connections > MAX_CONNECTIONS:
-        return f"{CLIENT} holds at most {MAX_CONNECTIONS:,} connections; ask for no more"
-    need = Need(plan.connections, sources=1, threads="threads" in plan.modes)
-    checks = check_machine(need)
+    if bench.scenario.client == REDIS and bench.connections > REDIS_CONNECTIONS:
+        return f"{REDIS} holds at most {REDIS_CONNECTIONS:,} connections; ask for no more"
+    checks = check_machine(Need(bench.connections, threads="threads" in bench.modes))
     if short_of(checks):
-        return explain_shortage(need, checks)
+        return explain_shortage(Need(bench.connections), checks)
     try:
-        (plan.out / "raw").mkdir(parents=True, exist_ok=True)
+        (bench.out / "raw").mkdir(parents=True, exist_ok=True)
+        bench.scenario.prepare(bench.out)
     except OSError as error:
-        return f"cannot write to --out {plan.out}: {error.strerror}"
+        return f"cannot write to --out {bench.out}: {error.strerror}"
+    except Unavailable as fault:
+        return str(fault)
     return ""
 
 
-def _run(plan: PeakPlan, mode: str, repeat: int, cores: Cores) -> Peak:
-    files = RunFiles.below(plan.out, f"bench-{mode}", repeat)
-    with running_engine(plan, mode, files, cores.server) as engine:
-        sampler = Sampler(engine.child.pid)
-        idle = sampler.take(None)
-        with _client(plan, engine, files, cores) as client:
-            begin = _all_open(plan, sampler, idle, client)
-            # Halfway: every connection has echoed, none has closed.
-            rss, end = _watch(plan, sampler, client)
-        engine.stop()
-    per_echo = 1e6 / plan.requests
-    return Peak(
-        mode=mode,
-        repeat=repeat,
-        cpu_user=(end.cpu_user - begin.cpu_user) * per_echo,
-        cpu_system=(end.cpu_system - begin.cpu_system) * per_echo,
-        rss=(rss - idle.rss) / plan.connections,
-        echoes_per_second=plan.requests / (end.at - begin.at),
+def _write(bench: Bench, peaks: Sequence[Peak]) -> None:
+    """`bench.json`, with all runs and the machine they ran on."""
+    document = {
+        "machine": asdict(describe_machine()),
+        "scenario": bench.scenario.name,
+        "connections": bench.connections,
+        "operations": bench.operations,
+        "runs": [asdict(peak) for peak in peaks],
+    }
+    (bench.out / "bench.json").write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _bench(parsed: argparse.Namespace) -> Bench:
+    scenario = SCENARIOS[parsed.scenario]
+    return Bench(
+        scenario=scenario,
+        modes=parsed.modes,
+        connections=parsed.connections or scenario.connections or DEFAULT_CONNECTIONS,
+        operations=parsed.requests or scenario.operations,
+        repeats=parsed.repeats,
+        out=parsed.out,
     )
 
 
-def _client(plan: PeakPlan, engine: Engine, files: RunFiles, cores: Cores) -> Child:
-    command = [CLIENT, "-h", engine.echo.host, "-p", str(engine.echo.port)]
-    command += ["-c", str(plan.connections), "-n", str(plan.requests), "--csv", "ECHO", PAYLOAD]
-    with pinned(cores.client):
-        return Child(CLIENT, command, files.locust_out, files.locust_log, os.environ)
-
-
-def _all_open(plan: PeakPlan, sampler: Sampler, idle: Sample, client: Child) -> Sample:
-    deadline = time.monotonic() + CONNECT_PATIENCE
-    while (sample := sampler.take(None)).fds - idle.fds < plan.connections:
-        client.check_alive("before all connections were open")
-        if time.monotonic() > deadline:
-            opened = sample.fds - idle.fds
-            raise RunFailed(f"{opened:,} connections were open after {CONNECT_PATIENCE:g} s")
-        time.sleep(POLL)
-    return sample
-
-
-def _watch(plan: PeakPlan, sampler: Sampler, client: Child) -> tuple[int, Sample]:
-    """The largest RSS under load, and the sample after the last echo."""
-    deadline = time.monotonic() + 30.0 + plan.requests * SECONDS_PER_ECHO
-    rss = 0
-    while client.status is None:
-        if time.monotonic() > deadline:
-            raise RunFailed(f"{CLIENT} was not done in time")
-        time.sleep(POLL)
-        rss = max(rss, sampler.take(None).rss)
-    if client.status != 0:
-        raise RunFailed(client.explain(client.status))
-    return rss, sampler.take(None)
+def _scenario(text: str) -> str:
+    if text not in SCENARIOS:
+        raise ValueError(f"no scenario {text!r}; there are {', '.join(SCENARIOS)}")
+    return text
 
 
 def _parser() -> Parser:
+    explained = (f"  {name:<9} {scenario.explained}" for name, scenario in SCENARIOS.items())
     parser = Parser(
         prog="python -m loadtest bench",
-        description="CPU per echo and memory per connection under a closed loop from a C client.",
-        epilog=EPILOG,
+        description="CPU by operation and memory by connection in a closed loop from a C client.",
+        epilog=EPILOG.format(scenarios="\n".join(explained)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
+    add(
+        "--scenario",
+        type=argument(_scenario),
+        default="echo",
+        metavar="S",
+        help="what is asked for, see below (default echo)",
+    )
     add(
         "--modes",
         type=argument(parse_modes),
@@ -185,13 +180,19 @@ def _parser() -> Parser:
         metavar="M,M",
         help=f"engines, of {', '.join(MODES)} (default {DEFAULT_MODES})",
     )
-    add("--connections", type=argument(positive), default=10_000, metavar="N", help="default 10000")
+    add(
+        "--connections",
+        type=argument(positive),
+        default=None,
+        metavar="N",
+        help=f"default {DEFAULT_CONNECTIONS} for echo, else see below",
+    )
     add(
         "--requests",
         type=argument(positive),
-        default=400_000,
+        default=None,
         metavar="N",
-        help="echoes a run (400000)",
+        help="operations a run (400000 echoes; fewer of the larger ones)",
     )
     add("--repeats", type=argument(positive), default=3, metavar="N", help="rounds (default 3)")
     add("--out", type=Path, default=Path("results"), metavar="DIR", help="default results/")

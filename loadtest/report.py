@@ -168,8 +168,8 @@ def _figures() -> list[tuple[str, Value, Show]]:
         ("held, client's side", lambda row: row.held_client_min, integer),
         ("held, server's side", lambda row: row.held_server_min, integer),
         ("seconds to hold all", lambda row: row.ramp_seconds, _decimal),
-        ("connect p50, ms", _of("connect_ms", "p50"), _three_digits),
-        ("connect p99, ms", _of("connect_ms", "p99"), _three_digits),
+        ("connect p50, ms", _of("connect_ms", "p50"), table.three_digits),
+        ("connect p99, ms", _of("connect_ms", "p99"), table.three_digits),
         ("echoes/s offered", lambda row: row.offered_per_second, integer),
         ("echoes/s achieved", lambda row: row.achieved_per_second, integer),
         ("CPU per echo, µs", lambda row: row.cpu_us_per_echo, integer),
@@ -179,10 +179,16 @@ def _figures() -> list[tuple[str, Value, Show]]:
         ("threads", lambda row: row.threads, integer),
         ("switches/s, voluntary", lambda row: row.voluntary_switches_per_second, integer),
         ("switches/s, involuntary", lambda row: row.involuntary_switches_per_second, integer),
-        *((f"response {key}, ms", _of("response_ms", key), _three_digits) for key in PERCENTILES),
-        *((f"service {key}, ms", _of("service_ms", key), _three_digits) for key in PERCENTILES),
+        *(
+            (f"response {key}, ms", _of("response_ms", key), table.three_digits)
+            for key in PERCENTILES
+        ),
+        *(
+            (f"service {key}, ms", _of("service_ms", key), table.three_digits)
+            for key in PERCENTILES
+        ),
         ("Locust CPU, %", lambda row: row.client_cpu_percent, integer),
-        ("Locust lag p99, ms", _of("hub_lag_ms", "p99"), _three_digits),
+        ("Locust lag p99, ms", _of("hub_lag_ms", "p99"), table.three_digits),
     ]
 
 
@@ -198,10 +204,6 @@ def _of(field: str, key: str) -> Value:
 
 def _decimal(value: float | None) -> str:
     return "-" if value is None else f"{value:,.1f}"
-
-
-def _three_digits(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
 
 
 def _commands(rows: Sequence[Row]) -> list[tuple[str, str]]:

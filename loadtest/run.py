@@ -16,8 +16,9 @@ from loadtest.engine_process import Engine, engine_command, running_engine
 from loadtest.figures import LoadResult, Phase, Progress
 from loadtest.kernel import ListenCounters
 from loadtest.locust_process import Load, locust_command, running_locust
+from loadtest.machine import utc_now
 from loadtest.pinning import Cores
-from loadtest.plan import Plan
+from loadtest.plan import Hold, Job, Plan
 from loadtest.progress import Reporter
 from loadtest.run_files import RunFiles
 from loadtest.sampler import Sample, Sampler
@@ -30,12 +31,30 @@ HOLD_GRACE = 30.0
 
 @dataclass(frozen=True)
 class Census:
-    """The costly counts: sockets the kernel shows, and switches of all threads."""
+    """The costly counts: sockets the kernel shows, switches of all threads, and memory that takes
+    a walk to add up. Those of memory are None where the kernel does not tell."""
 
     at: float
     connections: int
     voluntary: int
     involuntary: int
+    pss: int | None
+    tcp_buffers: int | None
+    slab: int | None
+
+
+def take_census(engine: Engine) -> Census:
+    pid = engine.child.pid
+    voluntary, involuntary = kernel.context_switches(pid)
+    return Census(
+        at=time.monotonic(),
+        connections=kernel.established(pid, engine.echo.host, engine.echo.port),
+        voluntary=voluntary,
+        involuntary=involuntary,
+        pss=kernel.proportional_memory(pid),
+        tcp_buffers=kernel.tcp_buffers(),
+        slab=kernel.slab(),
+    )
 
 
 @dataclass
@@ -43,46 +62,55 @@ class Observed:
     """All that a run has seen so far. It fills up as the run goes, so that a run that fails or
     is interrupted still leaves what came before."""
 
-    mode: str
-    repeat: int
+    job: Job
+    started: str = ""
     server_command: list[str] = field(default_factory=list)
     locust_command: list[str] = field(default_factory=list)
     idle: Sample | None = None
     samples: list[Sample] = field(default_factory=list)
+    before: Census | None = None
     censuses: list[Census] = field(default_factory=list)
     result: LoadResult | None = None
     listening: ListenCounters | None = None
+    softnet_drops: int | None = None
     server_status: int | None = None
     reason: str = ""
 
 
 def run_once(plan: Plan, cores: Cores, seen: Observed, reporter: Reporter) -> None:
     """Fill `seen`; what goes wrong ends up in its `reason`."""
-    files = RunFiles.below(plan.out, seen.mode, seen.repeat)
-    before = kernel.listen_counters()
-    seen.server_command = engine_command(plan, seen.mode)
+    engine_name = seen.job.engine
+    hold = plan.hold(seen.job.connections)
+    files = RunFiles.below(plan.out, seen.job.name)
+    before, dropped = kernel.listen_counters(), kernel.softnet_drops()
+    seen.started = utc_now()
+    seen.server_command = engine_command(plan, engine_name)
     try:
-        with running_engine(plan, seen.mode, files, cores.server) as engine:
+        with running_engine(plan, engine_name, files, cores.server) as engine:
             sampler = Sampler(engine.child.pid)
             seen.samples = sampler.samples
+            seen.before = take_census(engine)
             seen.idle = sampler.take(None)
-            seen.locust_command = locust_command(plan, engine.echo, files)
-            with running_locust(plan, engine.echo, files, cores.client) as load:
-                _Watch(plan, engine, load, sampler, seen, reporter).until_measured()
+            seen.locust_command = locust_command(hold, engine.echo, files)
+            with running_locust(hold, engine.echo, files, cores.client) as load:
+                _Watch(hold, engine, load, sampler, seen, reporter).until_measured()
             seen.server_status = engine.stop()
     except RunFailed as failure:
         seen.reason = str(failure)
     except (psutil.Error, OSError) as error:
-        seen.reason = f"the server ({seen.mode}) could not be observed: {error}"
+        seen.reason = f"the server ({engine_name}) could not be observed: {error}"
     finally:
         seen.listening = kernel.listen_counters().since(before)
+        now_dropped = kernel.softnet_drops()
+        if dropped is not None and now_dropped is not None:
+            seen.softnet_drops = now_dropped - dropped
 
 
 @dataclass
 class _Watch:
     """Follows a load through its phases."""
 
-    plan: Plan
+    plan: Hold
     engine: Engine
     load: Load
     sampler: Sampler
@@ -94,9 +122,9 @@ class _Watch:
         """Ramp, hold and a clean end of Locust; RunFailed if any of it goes wrong."""
         try:
             self._follow_until("settle", self.plan.ramp_deadline)
-            self._take_census()
+            self.seen.censuses.append(take_census(self.engine))
             self._follow_until("linger", self.plan.duration + HOLD_GRACE)
-            self._take_census()
+            self.seen.censuses.append(take_census(self.engine))
         except (psutil.Error, FileNotFoundError, ProcessLookupError):
             # Its files under /proc are gone, and it with them.
             self.engine.child.wait(1.0)
@@ -130,13 +158,6 @@ class _Watch:
             progress = self.load.progress
             self.sampler.take(progress.phase if progress else None)
 
-    def _take_census(self) -> None:
-        pid = self.engine.child.pid
-        echo = self.engine.echo
-        voluntary, involuntary = kernel.context_switches(pid)
-        connections = kernel.established(pid, echo.host, echo.port)
-        self.seen.censuses.append(Census(time.monotonic(), connections, voluntary, involuntary))
-
     def _what_is_missing(self, patience: float) -> str:
         progress = self.load.progress
         if progress is None:
@@ -148,14 +169,13 @@ class _Watch:
 
     def _tell(self) -> None:
         progress = self.load.progress
-        stage = f"{self.seen.mode} {self.seen.repeat}/{self.plan.repeats}: "
         if progress is None:
-            self.reporter.update(stage + "starting Locust", "")
+            self.reporter.update("starting Locust", "")
         else:
-            self.reporter.update(stage + progress.phase, _describe(progress, self.plan))
+            self.reporter.update(progress.phase, _describe(progress, self.plan))
 
 
-def _describe(progress: Progress, plan: Plan) -> str:
+def _describe(progress: Progress, plan: Hold) -> str:
     return (
         f"{progress.held:,} of {plan.connections:,} connections, "
         f"{progress.requests:,} requests, {progress.failures:,} failed"

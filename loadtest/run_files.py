@@ -6,21 +6,21 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunFiles:
-    """`DIR/raw/MODE-REPEAT.*`"""
+    """`DIR/raw/SCENARIO-CONNECTIONS-ENGINE-REPEAT.*`"""
 
     server_out: Path
     server_log: Path
-    locust_out: Path
-    locust_log: Path
+    client_out: Path
+    client_log: Path
     figures: Path
 
     @classmethod
-    def below(cls, out: Path, mode: str, repeat: int) -> "RunFiles":
-        stem = out / "raw" / f"{mode}-{repeat}"
+    def below(cls, out: Path, name: str) -> "RunFiles":
+        stem = out / "raw" / name
         return cls(
             server_out=stem.with_suffix(".server.out"),
             server_log=stem.with_suffix(".server.log"),
-            locust_out=stem.with_suffix(".locust.out"),
-            locust_log=stem.with_suffix(".locust.log"),
+            client_out=stem.with_suffix(".client.out"),
+            client_log=stem.with_suffix(".client.log"),
             figures=stem.with_suffix(".figures.jsonl"),
         )

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from loadtest.estimate import Estimate, difference, estimate, line, ratio
 from loadtest.results import Comparison, Difference, Peak, Row, Slope
+from loadtest.scenarios import HOLD
 
-HOLD = "hold"
 SERVER_FIGURES = (
     "cpu_us_per_echo",
     "user_us_per_echo",

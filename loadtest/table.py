@@ -1,64 +1,225 @@
-"""The comparison on a terminal: a row for each run, failed ones with their reason."""
+"""The comparison on a terminal: medians with their intervals by number of connections, then why
+runs do not count.
 
-from collections.abc import Sequence
-from typing import Literal
+A ratio carries its finding: "=" is no difference, "?" too few rounds to tell (or Locust was the
+limit), and nothing is a difference.
+"""
+
+from collections.abc import Callable, Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from loadtest.figures import Summary
-from loadtest.results import Row
+from loadtest.estimate import RUNS_TO_RANK, Estimate
+from loadtest.results import Comparison, Peak, Results, Row
+from loadtest.scenarios import HOLD, SCENARIOS
+from loadtest.summary import value
 
-# In two lines each, so that the table fits 80 columns.
-COLUMNS = (
-    "engine",
-    "held",
-    "echoes\n/s",
-    "CPU us\n/echo",
-    "RSS kB\n/conn",
-    "response\np50 ms",
-    "\np99 ms",
-    "service\np99 ms",
-    "\nfailed",
-)
+MARKS = {"less": "", "more": "", "none": "=", "unknown": "?", "client-limited": "?"}
+
+# Scenario, connections, figure and engine -> what was found.
+Found = dict[tuple[str, int, str, str], Comparison]
 
 
-def print_table(rows: Sequence[Row], console: Console) -> None:
-    """Print all rows; notes and reasons follow below, each once."""
-    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    for number, column in enumerate(COLUMNS):
-        justify: Literal["left", "right"] = "right" if number else "left"
-        table.add_column(column, justify=justify, no_wrap=True)
-    for row in rows:
-        table.add_row(*_cells(row), style="" if row.ok else "red")
+def print_results(results: Results, console: Console) -> None:
+    found = {
+        (entry.scenario, entry.connections, entry.figure, entry.engine): entry
+        for entry in results.summary
+    }
+    for count in sorted({row.connections for row in results.rows}):
+        _print_hold(results, found, count, console)
+    print_peaks(results.peaks, results.summary, results.asked.rival, console)
+    _print_slopes(results, console)
+    for row in results.rows:
+        for reason in row.reasons:
+            _say(console, f"{_name(row)}: {row.verdict}: {reason}")
+    if any("?" in MARKS.get(entry.difference or "less", "") for entry in results.summary):
+        _say(
+            console,
+            f"?: not ranked, for want of {RUNS_TO_RANK} rounds (--repeats) or because Locust was "
+            "the limit; =: no difference",
+        )
+
+
+def print_peaks(
+    peaks: Sequence[Peak], summary: Sequence[Comparison], rival: str, console: Console
+) -> None:
+    """The closed loops, a table for each, and those that failed."""
+    found = {
+        (entry.scenario, entry.connections, entry.figure, entry.engine): entry for entry in summary
+    }
+    for scenario, count in dict.fromkeys((peak.scenario, peak.connections) for peak in peaks):
+        engines = _engines([peak for peak in peaks if peak.scenario == scenario])
+        _print_peak(scenario, count, engines, found, rival, console)
+    for peak in peaks:
+        if not peak.ok:
+            _say(console, f"{_name(peak)}: failed: {peak.reason}")
+
+
+def run_line(run: Row | Peak) -> str:
+    """A finished run in one line: whether it counts, and its first figures."""
+    if isinstance(run, Peak):
+        if not run.ok:
+            return f"FAILED: {run.reason}"
+        each = integer_or_tenth(run.cpu_us)
+        return f"{each} us of CPU an operation, {integer(run.operations_per_second)} a second"
+    figures = (
+        f"{integer_or_tenth(run.cpu_us_per_echo)} us of CPU an echo, "
+        f"{kilobytes(run.rss_per_connection)} kB a connection, "
+        f"response p99 {three_digits(value(run, 'response_ms.p99'))} ms"
+    )
+    return "; ".join([run.verdict, *run.reasons, *([figures] if run.ok else [])])
+
+
+def integer(number: float | None) -> str:
+    return "-" if number is None else f"{number:,.0f}"
+
+
+def integer_or_tenth(number: float | None) -> str:
+    """Three digits of something that is a few or some hundreds."""
+    if number is None:
+        return "-"
+    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}"
+
+
+def kilobytes(number: float | None) -> str:
+    return "-" if number is None else f"{number / 1000:,.1f}"
+
+
+def three_digits(number: float | None) -> str:
+    return "-" if number is None else f"{number:.3g}"
+
+
+def _print_hold(results: Results, found: Found, count: int, console: Console) -> None:
+    rows = [row for row in results.rows if row.connections == count]
+    _say(console, f"{count:,} connections held")
+    table = _table(
+        ("runs", "held", "CPU us\n/echo", "\n95 %", f"\nby {results.asked.rival}"),
+        ("RSS kB\n/conn", "response\np50 ms", "\np99 ms", "echoes\n/s"),
+    )
+    for engine in _engines(rows):
+        ours = [row for row in rows if row.engine == engine]
+        good = [row for row in ours if row.ok]
+        held = [held for row in ours for held in _held(row)]
+        cpu = found.get((HOLD, count, "cpu_us_per_echo", engine))
+        table.add_row(
+            engine,
+            f"{len(good)}/{len(ours)}",
+            integer(min(held, default=None)),
+            integer_or_tenth(_median(cpu)),
+            _interval(cpu),
+            _ratio(cpu),
+            *(
+                show(_median(found.get((HOLD, count, figure, engine))))
+                for figure, show in (
+                    ("rss_per_connection", kilobytes),
+                    ("response_ms.p50", three_digits),
+                    ("response_ms.p99", three_digits),
+                    ("achieved_per_second", integer),
+                )
+            ),
+            style="" if good else "red",
+        )
     console.print(table)
-    for row in rows:
-        for line in [f"{row.verdict}: {reason}" for reason in row.reasons]:
-            console.print(Text(f"{row.engine} {row.repeat}: {line}"), soft_wrap=True)
+    console.print()
 
 
-def _cells(row: Row) -> list[str]:
-    sides = [held for held in (row.held_client_min, row.held_server_min) if held is not None]
-    rss = row.rss_per_connection
-    return [
-        f"{row.engine} {row.repeat}",
-        integer(min(sides, default=None)),
-        integer(row.achieved_per_second),
-        integer(row.cpu_us_per_echo),
-        "-" if rss is None else f"{rss / 1000:,.1f}",
-        summary_cell(row.response_ms, "p50"),
-        summary_cell(row.response_ms, "p99"),
-        summary_cell(row.service_ms, "p99"),
-        f"{sum(failure.count for failure in row.failures):,}",
-    ]
+def _print_peak(
+    scenario: str, count: int, engines: list[str], found: Found, rival: str, console: Console
+) -> None:
+    _say(console, f"{scenario} over {count:,} connections: {SCENARIOS[scenario].explained}")
+    table = _table(
+        ("CPU us\n/op", "\n95 %", f"\nby {rival}", "\nuser", "\nsystem"),
+        ("RSS B\n/conn", "ops\n/s", "MB/CPU-s" if SCENARIOS[scenario].bulk else "ops\n/CPU-s"),
+    )
+    for engine in engines:
+        cells = {
+            figure: found.get((scenario, count, figure, engine))
+            for figure in ("cpu_us", "user_us", "system_us", "rss_per_connection")
+        }
+        cpu = cells["cpu_us"]
+        median = _median(cpu)
+        per_cpu_second = 1e6 / median if median else None
+        if per_cpu_second is not None and SCENARIOS[scenario].bulk:
+            per_cpu_second *= SCENARIOS[scenario].size / 1e6
+        table.add_row(
+            engine,
+            integer_or_tenth(median),
+            _interval(cpu),
+            _ratio(cpu),
+            integer_or_tenth(_median(cells["user_us"])),
+            integer_or_tenth(_median(cells["system_us"])),
+            integer(_median(cells["rss_per_connection"])),
+            integer(_median(found.get((scenario, count, "operations_per_second", engine)))),
+            integer(per_cpu_second),
+            style="" if cpu else "red",
+        )
+    console.print(table)
+    console.print()
 
 
-def integer(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"
+def _print_slopes(results: Results, console: Console) -> None:
+    lines = [slope for slope in results.slopes if slope.figure == "rss_held"]
+    if not lines:
+        return
+    _say(console, "memory of the process, as a line through all numbers of connections")
+    table = _table(("bytes/conn", "95 %"), ("without MB",))
+    for slope in lines:
+        each = slope.bytes_per_connection
+        table.add_row(
+            slope.engine,
+            integer(each.median),
+            _span(each, integer),
+            f"{slope.intercept.median / 1e6:,.1f}",
+        )
+    console.print(table)
+    console.print()
 
 
-def summary_cell(summary: Summary | None, key: str) -> str:
-    value = summary.get(key) if summary else None
-    return "-" if value is None else f"{value:.3g}"
+def _table(*columns: tuple[str, ...]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("engine", no_wrap=True)
+    for group in columns:
+        for column in group:
+            table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _engines(runs: Sequence[Row] | Sequence[Peak]) -> list[str]:
+    """In the order of the first round."""
+    return list(dict.fromkeys(run.engine for run in runs))
+
+
+def _held(row: Row) -> list[int]:
+    return [held for held in (row.held_client_min, row.held_server_min) if held is not None]
+
+
+def _median(found: Comparison | None) -> float | None:
+    return found.estimate.median if found else None
+
+
+def _interval(found: Comparison | None) -> str:
+    return _span(found.estimate, integer_or_tenth) if found else ""
+
+
+def _span(estimate: Estimate, show: Callable[[float], str]) -> str:
+    if estimate.runs < 2:
+        return ""
+    return f"{show(estimate.low)}-{show(estimate.high)}"
+
+
+def _ratio(found: Comparison | None) -> str:
+    if found is None or found.ratio is None:
+        return ""
+    return f"{found.ratio.median:.2f}{MARKS[found.difference or 'less']}"
+
+
+def _name(run: Row | Peak) -> str:
+    kind = "" if isinstance(run, Row) else f"{run.scenario} "
+    return f"{kind}{run.engine}, {run.connections:,}, round {run.repeat}"
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(Text(line), soft_wrap=True)

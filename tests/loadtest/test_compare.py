@@ -108,15 +108,16 @@ def test_the_results_say_where_and_how(good: Compared) -> None:
 
 
 def test_table_report_and_raw_figures_are_written(good: Compared) -> None:
-    assert "runtime 1" in good.stdout
+    assert "100 connections held" in good.stdout
+    assert "1/1" in good.stdout
     assert "CPU" in good.stdout
     assert "100 connections" in (good.out / "report.html").read_text()
     raw = {path.name for path in (good.out / "raw").iterdir()}
-    assert {"runtime-1.figures.jsonl", "runtime-1.server.log", "asyncio-1.locust.log"} <= raw
+    assert {"hold-100-runtime-1.figures.jsonl", "hold-100-asyncio-1.client.log"} <= raw
 
 
 def test_progress_goes_to_standard_error_in_plain_lines(good: Compared) -> None:
-    assert "runtime 1/1: hold" in good.stderr
+    assert "[1/2] runtime, 100 connections, round 1: hold" in good.stderr
     assert "\x1b" not in good.stderr
 
 

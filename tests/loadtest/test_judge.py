@@ -1,4 +1,4 @@
-"""A row stands only if everything asked for was held, by both sides, and every answer right."""
+"""The arithmetic of a row, from what the run saw of both sides."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +8,15 @@ import pytest
 from loadtest.figures import Failure, LoadResult
 from loadtest.judge import make_row
 from loadtest.kernel import ListenCounters
-from loadtest.plan import Plan, parse_modes
+from loadtest.plan import Job, Plan
 from loadtest.run import Census, Observed
 from loadtest.sampler import Sample
 
 PLAN = Plan(
     modes=("runtime",),
-    connections=100,
+    connections=(100,),
+    scenarios=("hold",),
+    rival="runtime",
     duration=10.0,
     repeats=1,
     payload=64,
@@ -51,11 +53,14 @@ def sample(at: float, cpu: float, fds: int = 110, rss: int = 3_000_000) -> Sampl
 
 def observed(result: LoadResult | None = RESULT, fds: int = 110) -> Observed:
     return Observed(
-        mode="runtime",
-        repeat=1,
+        job=Job("hold", "runtime", 100, 1),
+        before=Census(0.0, 0, 0, 0, 900_000, 0, 1_000_000),
         idle=replace(sample(0.0, 0.0, fds=10, rss=1_000_000), phase=None),
         samples=[sample(1.0, 1.0), sample(6.0, 1.01, fds=fds), sample(11.0, 1.02)],
-        censuses=[Census(0.0, 100, 10, 1), Census(12.0, 100, 130, 13)],
+        censuses=[
+            Census(0.0, 100, 10, 1, 2_800_000, 4096, 1_900_000),
+            Census(12.0, 100, 130, 13, 2_900_000, 0, 1_800_000),
+        ],
         result=result,
         listening=ListenCounters(0, 0),
         server_status=0,
@@ -71,6 +76,9 @@ def test_a_full_run_is_a_good_row_with_its_arithmetic() -> None:
     # 0.02 s of user and 0.01 s of system time over 10 s, for 100 echoes a second.
     assert row.cpu_us_per_echo == pytest.approx(30.0)
     assert row.rss_per_connection == 20_000
+    assert (row.user_us_per_echo, row.system_us_per_echo) == pytest.approx((20.0, 10.0))
+    assert (row.pss_before, row.pss_held) == (900_000, 2_900_000)
+    assert (row.tcp_buffers, row.kernel_slab) == (4096, 900_000)
     assert row.voluntary_switches_per_second == 10
     assert row.client_cpu_percent == 20
 
@@ -101,21 +109,9 @@ def test_the_servers_lowest_count_decides_too() -> None:
 
 
 def test_a_run_that_broke_off_keeps_its_reason_and_measures_nothing() -> None:
-    seen = Observed("threads", 2, reason="server ended with status 2")
+    seen = Observed(Job("hold", "threads", 100, 2), reason="server ended with status 2")
     row = make_row(PLAN, seen)
     assert (row.engine, row.repeat, row.ok) == ("threads", 2, False)
     assert row.reasons == ["server ended with status 2"]
     assert row.echoes is None
     assert row.cpu_us_per_echo is None
-
-
-def test_repeats_run_there_and_back() -> None:
-    plan = replace(PLAN, modes=("runtime", "threads", "uvloop"), repeats=2)
-    order = [mode for mode, _ in plan.runs()]
-    assert order == ["runtime", "threads", "uvloop", "uvloop", "threads", "runtime"]
-
-
-@pytest.mark.parametrize("text", ["", "nonsense", "runtime,", "runtime,runtime"])
-def test_unknown_or_doubled_engines_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="engine"):
-        parse_modes(text)

@@ -14,8 +14,9 @@ import pytest
 from rich.console import Console
 
 from loadtest.addresses import Target
+from loadtest.compiled import CannotCompile
 from loadtest.engine_process import running_engine
-from loadtest.limit import LIMIT, NoLimit, binary, build, buildable
+from loadtest.limit import LIMIT, binary, build, buildable
 from loadtest.progress import Reporter
 from loadtest.run_files import RunFiles
 from tests.loadtest.harness import PATIENCE
@@ -45,7 +46,7 @@ def out(tmp_path: Path) -> Path:
 def limit(out: Path) -> Iterator[Target]:
     """It runs, started as `compare` starts it, and ends with status 0."""
     build(out)
-    with running_engine(Plan(out), LIMIT, RunFiles.below(out, LIMIT, 1), frozenset({0})) as engine:
+    with running_engine(Plan(out), LIMIT, RunFiles.below(out, LIMIT), frozenset({0})) as engine:
         yield engine.echo
         assert engine.stop() == 0
 
@@ -141,5 +142,5 @@ class TestWithoutIt:
         self, out: Path, monkeypatch: pytest.MonkeyPatch, compiler: str, complaint: str
     ) -> None:
         monkeypatch.setenv("CC", compiler)
-        with pytest.raises(NoLimit, match=complaint):
+        with pytest.raises(CannotCompile, match=complaint):
             build(out)
