@@ -22,7 +22,7 @@ from loadtest.fds import raise_fd_limit
 from loadtest.journal import CannotResume, Header, Journal
 from loadtest.judge import make_row
 from loadtest.limit import buildable
-from loadtest.machine import describe_machine, utc_now
+from loadtest.machine import Machine, describe_machine, utc_now
 from loadtest.pinning import Cores, choose_cores, pinned
 from loadtest.plan import Job, Plan
 from loadtest.progress import Reporter
@@ -43,9 +43,11 @@ def run_compare(plan: Plan, command: str, resume: bool, out: Console, err: Conso
     _check(plan)
     raise_fd_limit()
     cores = choose_cores()
+    # Before we are pinned to one core of it.
+    machine = describe_machine()
     with _sigterm_as_interrupt(), pinned(cores.observer), Reporter(err) as reporter:
         plan = _possible(plan, reporter)
-        journal = _open_journal(plan, command, resume)
+        journal = _open_journal(plan, machine, command, resume)
         jobs = [job for job in plan.jobs() if _key(job) not in journal.done()]
         _announce(plan, jobs, journal, cores, reporter)
         cut_short: list[Row] = []
@@ -96,13 +98,13 @@ def _possible(plan: Plan, reporter: Reporter) -> Plan:
     )
 
 
-def _open_journal(plan: Plan, command: str, resume: bool) -> Journal:
+def _open_journal(plan: Plan, machine: Machine, command: str, resume: bool) -> Journal:
     header = Header(
         schema=SCHEMA,
         started=utc_now(),
         resumed=[],
         command=command,
-        machine=describe_machine(),
+        machine=machine,
         asked=plan.asked(),
     )
     if not resume:

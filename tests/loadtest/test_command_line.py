@@ -1,5 +1,7 @@
 """Bad input gets one line and status 2; help teaches by examples."""
 
+from pathlib import Path
+
 import pytest
 
 from loadtest.__main__ import main
@@ -20,6 +22,9 @@ def status_of(arguments: list[str]) -> object:
         (["compare", "--modes", "asyncio,asyncio"], "twice"),
         (["compare", "--connections", "0"], "--connections"),
         (["compare", "--connections", "many"], "--connections"),
+        (["compare", "--connections", "100,100"], "twice"),
+        (["compare", "--scenarios", "hold,nonsense"], "no scenario 'nonsense'"),
+        (["compare", "--rival", "threads", "--modes", "uvloop"], "--rival threads"),
         (["compare", "--duration", "0"], "--duration"),
         (["compare", "--duration", "inf"], "--duration"),
         (["compare", "--repeats", "-1"], "--repeats"),
@@ -42,6 +47,14 @@ def test_bad_input_gets_one_line_and_status_2(
     assert len(stderr.splitlines()) == 1
     assert named in stderr
     assert stdout == ""
+
+
+def test_nothing_to_resume_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["compare", "--resume", "--connections", "10", "--out", str(tmp_path)]
+    assert status_of(arguments) == 2
+    _, stderr = capsys.readouterr()
+    assert len(stderr.splitlines()) == 1
+    assert "there is nothing to resume" in stderr
 
 
 def test_bad_input_on_a_real_command_line_ends_with_status_2() -> None:

@@ -93,6 +93,13 @@ def test_the_figures_of_a_row_make_sense(good: Compared) -> None:
         # One waits for signals; the runtime's third one is its watchdog.
         assert row["threads"] == (3 if row["engine"] == "runtime" else 2)
         assert row["rss_held"] > row["rss_before"] > 1_000_000
+        assert row["pss_held"] > row["pss_before"] > 0
+        assert row["user_us_per_echo"] + row["system_us_per_echo"] == pytest.approx(
+            row["cpu_us_per_echo"]
+        )
+        assert row["curves"]["response"][-1] == [100.0, row["response_ms"]["max"]]
+        assert 0.5 < row["fairness"]["jain"] <= 1
+        assert row["errors"] == {}
         assert row["client_cpu_percent"] > 0
         held = [sample for sample in row["samples"] if sample["phase"] == "hold"]
         assert len(held) >= 2
@@ -186,16 +193,17 @@ class Started:
         return results
 
 
-def start_compare(tmp_path: Path, modes: str) -> Started:
+def start_compare(tmp_path: Path, modes: str, duration: str = "60", runs: int = 0) -> Started:
+    """Come to the hold of the run after so many."""
     out, log = tmp_path / "results", tmp_path / "log"
     command = [sys.executable, "-m", "loadtest", "compare", "--modes", modes]
-    command += ["--connections", "20", "--duration", "60", "--out", str(out)]
+    command += ["--connections", "20", "--duration", duration, "--out", str(out)]
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=stderr
         )
     deadline = time.monotonic() + PATIENCE
-    while "hold" not in log.read_text():
+    while log.read_text().count(": hold") <= runs:
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)
     return Started(process, psutil.Process(process.pid).children(), log, out)
@@ -213,6 +221,65 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(tmp_path: Path) ->
     assert rows == [("asyncio", ["interrupted"])]
     assert results["rows"][0]["held_client_min"] == 20
     assert "Traceback" not in started.log.read_text()
+
+
+def test_what_was_interrupted_goes_on_with_the_runs_that_are_missing(tmp_path: Path) -> None:
+    started = start_compare(tmp_path, "asyncio,runtime", duration="1.5", runs=1)
+    started.process.send_signal(signal.SIGTERM)
+    before = started.finish()
+    assert started.process.returncode == 130
+    assert [(row["engine"], row["reasons"] == ["interrupted"]) for row in before["rows"]] == [
+        ("asyncio", False),
+        ("runtime", True),
+    ]
+    again = ["--modes", "asyncio,runtime", "--connections", "20", "--out", str(started.out)]
+    other = run_loadtest("compare", "--resume", *again, "--duration", "2")
+    assert other.returncode == 2
+    assert "cannot be resumed: duration was 1.5, is 2.0" in other.stderr
+    done = compare(started.out, "--resume", *again[:4], "--duration", "1.5")
+    assert "1 runs, about " in done.stderr
+    assert "1 are done already" in done.stderr
+    assert [(row["engine"], own_faults(row)) for row in done.rows] == [
+        ("asyncio", []),
+        ("runtime", []),
+    ]
+    assert done.rows[0] == before["rows"][0]
+    assert done.results["started"] == before["started"]
+    assert len(done.results["resumed"]) == 1
+    assert not done.results["interrupted"]
+
+
+def test_several_numbers_of_connections_and_closed_loops_are_one_comparison(
+    tmp_path: Path,
+) -> None:
+    done = compare(
+        tmp_path / "results",
+        *["--modes", "runtime,asyncio", "--connections", "20,40", "--duration", "1"],
+        *["--scenarios", "hold,churn", "--rival", "asyncio", "--spawn-rate", "100"],
+    )
+    assert [(row["connections"], row["engine"]) for row in done.rows] == [
+        (20, "runtime"),
+        (20, "asyncio"),
+        (40, "runtime"),
+        (40, "asyncio"),
+    ]
+    # Without a compiler there is no client for it, and the table says so.
+    if "churn is left out" not in done.stderr:
+        assert [peak["engine"] for peak in done.results["peaks"]] == ["runtime", "asyncio"]
+    counted = [row for row in done.rows if row["verdict"] != "void"]
+    ratios = {
+        entry["connections"]: entry
+        for entry in done.results["summary"]
+        if (entry["figure"], entry["engine"]) == ("cpu_us_per_echo", "runtime")
+    }
+    if len(counted) == 4:
+        assert set(ratios) == {20, 40}
+        assert {entry["rival"] for entry in ratios.values()} == {"asyncio"}
+        # One round ranks nobody.
+        assert {entry["difference"] for entry in ratios.values()} == {"unknown"}
+        assert {slope["engine"] for slope in done.results["slopes"]} == {"runtime", "asyncio"}
+    assert "20 connections held" in done.stdout
+    assert "40 connections held" in done.stdout
 
 
 def test_a_locust_that_dies_is_a_row_that_says_why(tmp_path: Path) -> None:
