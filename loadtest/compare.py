@@ -121,7 +121,8 @@ def _announce(
     seconds = sum(plan.expected_seconds(job) for job in jobs)
     finished = len(journal.done())
     already = f", {finished} are done already" if finished else ""
-    reporter.note(f"{len(jobs)} runs, about {_duration(seconds)}{already}; {cores.describe()}")
+    runs = "run" if len(jobs) == 1 else "runs"
+    reporter.note(f"{len(jobs)} {runs}, about {_duration(seconds)}{already}; {cores.describe()}")
     reporter.expect(len(jobs), seconds)
 
 

@@ -11,6 +11,7 @@ of statistics for each different text.
 
 import hashlib
 import itertools
+import os
 import random
 import socket
 import time
@@ -58,14 +59,15 @@ def backoff(attempts: int, first: float = 0.1, ceiling: float = 3.0) -> Iterator
 
 
 class Connection:
-    """A connected socket with a number of its own; numbers count up through the process."""
+    """A connected socket with a number of its own, which no other of this machine has."""
 
     _numbers = itertools.count()
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._messages = itertools.count()
-        self.number = next(Connection._numbers)
+        # Of one process among several, which must not send the same.
+        self.number = (os.getpid() << 32) + next(Connection._numbers)
         # Between messages: an end of stream seen by somebody else has not been seen here.
         self.idle = True
         self.lost = False

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from loadtest.estimate import RUNS_TO_RANK, Estimate
 from loadtest.results import Comparison, Peak, Results, Row
-from loadtest.scenarios import HOLD, SCENARIOS
+from loadtest.scenarios import HOLD, SCENARIOS, Scenario
 from loadtest.summary import value
 
 MARKS = {"less": "", "more": "", "none": "=", "unknown": "?", "client-limited": "?"}
@@ -32,9 +32,7 @@ def print_results(results: Results, console: Console) -> None:
         _print_hold(results, found, count, console)
     print_peaks(results.peaks, results.summary, results.asked.rival, console)
     _print_slopes(results, console)
-    for row in results.rows:
-        for reason in row.reasons:
-            _say(console, f"{_name(row)}: {row.verdict}: {reason}")
+    _print_verdicts(results.rows, console)
     if any("?" in MARKS.get(entry.difference or "less", "") for entry in results.summary):
         _say(
             console,
@@ -52,7 +50,7 @@ def print_peaks(
     }
     for scenario, count in dict.fromkeys((peak.scenario, peak.connections) for peak in peaks):
         engines = _engines([peak for peak in peaks if peak.scenario == scenario])
-        _print_peak(scenario, count, engines, found, rival, console)
+        _print_peak(SCENARIOS[scenario], count, engines, found, rival, console)
     for peak in peaks:
         if not peak.ok:
             _say(console, f"{_name(peak)}: failed: {peak.reason}")
@@ -92,12 +90,27 @@ def three_digits(number: float | None) -> str:
     return "-" if number is None else f"{number:.3g}"
 
 
+def _print_verdicts(rows: Sequence[Row], console: Console) -> None:
+    """Every void run with its reasons; those at Locust's limit, of which there may be many, in one
+    line with the first of them."""
+    for row in rows:
+        if row.verdict == "void":
+            _say(console, f"{_name(row)}: void: {'; '.join(row.reasons)}")
+    limited = [row for row in rows if row.verdict == "client-limited"]
+    if limited:
+        _say(
+            console,
+            f"client-limited: Locust was the limit in {len(limited)} of {len(rows)} runs, whose "
+            f"times and rates rank nobody; {_name(limited[0])}: {'; '.join(limited[0].reasons)}",
+        )
+
+
 def _print_hold(results: Results, found: Found, count: int, console: Console) -> None:
     rows = [row for row in results.rows if row.connections == count]
-    _say(console, f"{count:,} connections held")
+    _say(console, f"{count:,} connections held; ratios to {results.asked.rival}")
     table = _table(
-        ("runs", "held", "CPU us\n/echo", "\n95 %", f"\nby {results.asked.rival}"),
-        ("RSS kB\n/conn", "response\np50 ms", "\np99 ms", "echoes\n/s"),
+        ("runs", "held", "CPU us\n/echo", "\n95 %", "\nratio"),
+        ("RSS kB\n/conn", "answer\np50 ms", "\np99 ms"),
     )
     for engine in _engines(rows):
         ours = [row for row in rows if row.engine == engine]
@@ -111,15 +124,9 @@ def _print_hold(results: Results, found: Found, count: int, console: Console) ->
             integer_or_tenth(_median(cpu)),
             _interval(cpu),
             _ratio(cpu),
-            *(
-                show(_median(found.get((HOLD, count, figure, engine))))
-                for figure, show in (
-                    ("rss_per_connection", kilobytes),
-                    ("response_ms.p50", three_digits),
-                    ("response_ms.p99", three_digits),
-                    ("achieved_per_second", integer),
-                )
-            ),
+            kilobytes(_median(found.get((HOLD, count, "rss_per_connection", engine)))),
+            three_digits(_median(found.get((HOLD, count, "response_ms.p50", engine)))),
+            three_digits(_median(found.get((HOLD, count, "response_ms.p99", engine)))),
             style="" if good else "red",
         )
     console.print(table)
@@ -127,37 +134,46 @@ def _print_hold(results: Results, found: Found, count: int, console: Console) ->
 
 
 def _print_peak(
-    scenario: str, count: int, engines: list[str], found: Found, rival: str, console: Console
+    scenario: Scenario, count: int, engines: list[str], found: Found, rival: str, console: Console
 ) -> None:
-    _say(console, f"{scenario} over {count:,} connections: {SCENARIOS[scenario].explained}")
+    """The figure that a scenario is about, with its interval and ratio; then what it is made of."""
+    _say(
+        console,
+        f"{scenario.name} over {count:,} connections: {scenario.explained}; ratios to {rival}",
+    )
+    figure, title, unit = _main_figure(scenario)
     table = _table(
-        ("CPU us\n/op", "\n95 %", f"\nby {rival}", "\nuser", "\nsystem"),
-        ("RSS B\n/conn", "ops\n/s", "MB/CPU-s" if SCENARIOS[scenario].bulk else "ops\n/CPU-s"),
+        (title, "\n95 %", "\nratio", "CPU us/op\nuser", "\nsystem", "RSS B\n/conn", "ops\n/s"),
     )
     for engine in engines:
-        cells = {
-            figure: found.get((scenario, count, figure, engine))
-            for figure in ("cpu_us", "user_us", "system_us", "rss_per_connection")
-        }
-        cpu = cells["cpu_us"]
-        median = _median(cpu)
-        per_cpu_second = 1e6 / median if median else None
-        if per_cpu_second is not None and SCENARIOS[scenario].bulk:
-            per_cpu_second *= SCENARIOS[scenario].size / 1e6
+        main = found.get((scenario.name, count, figure, engine))
         table.add_row(
             engine,
-            integer_or_tenth(median),
-            _interval(cpu),
-            _ratio(cpu),
-            integer_or_tenth(_median(cells["user_us"])),
-            integer_or_tenth(_median(cells["system_us"])),
-            integer(_median(cells["rss_per_connection"])),
-            integer(_median(found.get((scenario, count, "operations_per_second", engine)))),
-            integer(per_cpu_second),
-            style="" if cpu else "red",
+            integer_or_tenth(_median(main, unit)),
+            _interval(main, unit),
+            _ratio(main),
+            *(
+                show(_median(found.get((scenario.name, count, name, engine))))
+                for name, show in (
+                    ("user_us", integer_or_tenth),
+                    ("system_us", integer_or_tenth),
+                    ("rss_per_connection", integer),
+                    ("operations_per_second", integer),
+                )
+            ),
+            style="" if main else "red",
         )
     console.print(table)
     console.print()
+
+
+def _main_figure(scenario: Scenario) -> tuple[str, str, float]:
+    """Its field in Peak, its title, and the unit that it is shown in."""
+    if scenario.bulk:
+        return "bytes_per_cpu_second", "MB\n/CPU-s", 1e6
+    if scenario.churns:
+        return "operations_per_cpu_second", "conns\n/CPU-s", 1.0
+    return "cpu_us", "CPU us\n/echo", 1.0
 
 
 def _print_slopes(results: Results, console: Console) -> None:
@@ -196,12 +212,12 @@ def _held(row: Row) -> list[int]:
     return [held for held in (row.held_client_min, row.held_server_min) if held is not None]
 
 
-def _median(found: Comparison | None) -> float | None:
-    return found.estimate.median if found else None
+def _median(found: Comparison | None, unit: float = 1.0) -> float | None:
+    return found.estimate.median / unit if found else None
 
 
-def _interval(found: Comparison | None) -> str:
-    return _span(found.estimate, integer_or_tenth) if found else ""
+def _interval(found: Comparison | None, unit: float = 1.0) -> str:
+    return _span(found.estimate, lambda end: integer_or_tenth(end / unit)) if found else ""
 
 
 def _span(estimate: Estimate, show: Callable[[float], str]) -> str:

@@ -23,7 +23,8 @@ from loadtest.summary import compare_runs, slopes
 MODES = ("runtime", "threads", "uvloop", "uvloop-protocol", "asyncio", "c-epoll")
 SCENARIOS = ("hold", "echo", "bulk-64k", "bulk-16m", "churn")
 PERCENTILES = (0, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99)
-BULK = {"bulk-64k": (16, 65536), "bulk-16m": (4, 16 * 1024 * 1024)}
+# Connections of their own, and bytes where operations are bulk.
+OWN = {"bulk-64k": (16, 65536), "bulk-16m": (4, 16 * 1024 * 1024), "churn": (64, 0)}
 DURATION = 30.0
 ECHOES_PER_SECOND = 1000
 
@@ -75,7 +76,7 @@ def sample_results(
             rows += [sample_row(mode, count, repeat, noise) for mode in modes]
         for scenario in scenarios:
             if scenario != "hold":
-                count, _ = BULK.get(scenario, (max(connections), 0))
+                count, _ = OWN.get(scenario, (min(10_000, max(connections)), 0))
                 peaks += [sample_peak(scenario, mode, count, repeat, noise) for mode in modes]
     if len(rows) > 2:
         rows[1] = client_limited(rows[1])
@@ -186,7 +187,7 @@ def sample_peak(
 ) -> Peak:
     character = CHARACTERS[mode]
     slow = noise.lognormvariate(0.0, 0.06)
-    _, size = BULK.get(scenario, (0, 0))
+    _, size = OWN.get(scenario, (0, 0))
     # A gigabyte takes a CPU second; a connection as much as ten echoes.
     scale = size / 1e9 * 1e6 / 40 if size else (4.0 if scenario == "churn" else 0.4)
     user, system = character.user * scale * slow, character.system * scale * slow
