@@ -53,7 +53,7 @@ def describe_machine() -> Machine:
         open_files=fd_limit().hard,
         sysctls={name.replace("/", "."): _sysctl(name) for name in SYSCTLS},
         python=f"{platform.python_implementation()} {platform.python_version()}",
-        git_revision=_git_revision(),
+        git_revision=git_revision(Path(__file__).parent),
         versions={name: _version(name) for name in PACKAGES},
     )
 
@@ -80,10 +80,9 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _git_revision() -> str:
-    """Of the sources these are, "+changes" and a digest of them if they differ from it; "unknown"
+def git_revision(here: Path) -> str:
+    """Of the sources there, "+changes" and a digest of them if they differ from it; "unknown"
     outside git."""
-    here = Path(__file__).parent
     revision = _git(here, "rev-parse", "--short=12", "HEAD")
     if not revision:
         return "unknown"

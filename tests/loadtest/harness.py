@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+import psutil
+
 from loadtest.figures import LineTail, LoadResult, Progress, decode
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -175,6 +177,10 @@ class LocustRun:
         self.wait_until(condition)
         self._process.terminate()
         return self.finish()
+
+    def kill_a_worker(self) -> None:
+        """One of its processes dies without a word."""
+        psutil.Process(self._process.pid).children()[0].kill()
 
     def _news(self) -> list[Progress]:
         records = [decode(line) for line in self._tail.read()]

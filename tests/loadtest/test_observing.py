@@ -1,5 +1,6 @@
 """What is read from the kernel about a server is what the server really has."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from loadtest import kernel
 from loadtest.child import Child, RunFailed
 from loadtest.fds import fd_limit
-from loadtest.machine import describe_machine
+from loadtest.machine import describe_machine, git_revision
 from loadtest.pinning import choose_cores, pinned
 from loadtest.sampler import Sample, Sampler, cpu_use
 from tests.loadtest.harness import HostileServer, honest
@@ -61,6 +62,73 @@ def test_context_switches_are_those_of_all_threads() -> None:
     done.set()
     thread.join()
     assert after - before >= 50
+
+
+def test_proportional_memory_is_at_most_resident_memory() -> None:
+    pss = kernel.proportional_memory(os.getpid())
+    assert pss is not None
+    assert 1_000_000 < pss <= Sampler(os.getpid()).take(None).rss
+
+
+def test_memory_of_a_process_that_is_gone_is_unknown() -> None:
+    assert kernel.proportional_memory(2**22 + 1) is None
+
+
+def test_bytes_that_nobody_reads_are_in_the_buffers_of_the_kernel() -> None:
+    done = threading.Event()
+
+    def never_read(_: socket.socket) -> None:
+        done.wait(10.0)
+
+    with HostileServer(never_read) as server:
+        client = socket.create_connection(("127.0.0.1", server.port), 5.0)
+        client.setblocking(False)
+        sent = 0
+        with contextlib.suppress(BlockingIOError):
+            while sent < 64 * 2**20:
+                sent += client.send(bytes(2**16))
+        held = kernel.tcp_buffers()
+        done.set()
+        client.close()
+    assert held is not None
+    assert held > sent > 100_000
+
+
+def test_the_kernels_own_memory_and_drops_are_numbers() -> None:
+    slab, drops = kernel.slab(), kernel.softnet_drops()
+    assert slab is not None
+    assert slab > 1_000_000
+    assert drops is not None
+    assert drops >= 0
+
+
+def test_changes_to_the_code_change_its_revision(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, timeout=30)
+
+    file = tmp_path / "code.py"
+    git("init", "-q")
+    file.write_text("1")
+    git("add", "code.py")
+    git("commit", "-qm", "one")
+    clean = git_revision(tmp_path)
+    assert len(clean) == 12
+    found = [clean]
+    for text in ("2", "3"):
+        file.write_text(text)
+        found.append(git_revision(tmp_path))
+    file.write_text("1")
+    (tmp_path / "more.py").touch()
+    found.append(git_revision(tmp_path))
+    assert len(set(found)) == 4
+    assert all(revision.startswith(f"{clean}+changes-") for revision in found[1:])
+    (tmp_path / "more.py").unlink()
+    assert git_revision(tmp_path) == clean
+
+
+def test_outside_git_the_revision_is_unknown(tmp_path: Path) -> None:
+    assert git_revision(tmp_path) == "unknown"
 
 
 def test_cpu_use_spans_the_samples() -> None:

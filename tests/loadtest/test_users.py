@@ -327,6 +327,18 @@ def test_without_user_names_only_the_echo_service_is_needed(
     assert {key.split()[0] for key in result.times} == {"CONNECT", "ECHO"}
 
 
+def test_what_a_dead_worker_held_is_not_held(
+    asyncio_server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    flags = f"{workers()} --users 40 --spawn-rate 40 --pacing 0.5 --hold 6"
+    run = LocustRun(tmp_path_factory.mktemp("run"), asyncio_server.echo, *flags.split())
+    run.wait_until(lambda progress: progress.phase == "hold")
+    run.kill_a_worker()
+    result = run.finish().measured()
+    assert (result.asked, result.held_min) == (40, 20)
+    assert len(result.cpu_seconds) == 1
+
+
 Flags = list[str]
 
 
