@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,10 @@ def test_established_connections_are_counted_on_the_servers_side_alone() -> None
 
 def test_a_sample_counts_the_fds_and_threads_of_the_process() -> None:
     sampler = Sampler(os.getpid())
-    before = sampler.take(None)
+    # A thread that was joined may be in the kernel's table a moment longer.
+    deadline = time.monotonic() + 10.0
+    while (before := sampler.take(None)).threads > threading.active_count():
+        assert time.monotonic() < deadline
     done = threading.Event()
     thread = threading.Thread(target=done.wait)
     thread.start()
@@ -42,7 +46,7 @@ def test_a_sample_counts_the_fds_and_threads_of_the_process() -> None:
     assert after.fds - before.fds == 2
     assert after.threads - before.threads == 1
     assert after.rss > 1_000_000
-    assert sampler.samples == [before, after]
+    assert sampler.samples[-2:] == [before, after]
 
 
 def test_context_switches_are_those_of_all_threads() -> None:
@@ -80,18 +84,20 @@ def test_bytes_that_nobody_reads_are_in_the_buffers_of_the_kernel() -> None:
     def never_read(_: socket.socket) -> None:
         done.wait(10.0)
 
-    with HostileServer(never_read) as server:
-        client = socket.create_connection(("127.0.0.1", server.port), 5.0)
-        client.setblocking(False)
-        sent = 0
-        with contextlib.suppress(BlockingIOError):
-            while sent < 64 * 2**20:
-                sent += client.send(bytes(2**16))
+    sent = 0
+    with HostileServer(never_read) as server, contextlib.ExitStack() as clients:
+        for _ in range(8):
+            client = socket.create_connection(("127.0.0.1", server.port), 5.0)
+            clients.enter_context(client)
+            client.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while sent < 64 * 2**20:
+                    sent += client.send(bytes(2**16))
         held = kernel.tcp_buffers()
         done.set()
-        client.close()
     assert held is not None
-    assert held > sent > 100_000
+    # Each CPU keeps a part of the account to itself, up to a megabyte.
+    assert held > sent / 2 > 2**21
 
 
 def test_the_kernels_own_memory_and_drops_are_numbers() -> None:
