@@ -120,7 +120,7 @@ def _announce(
 ) -> None:
     seconds = sum(plan.expected_seconds(job) for job in jobs)
     finished = len(journal.done())
-    already = f", {finished} are done already" if finished else ""
+    already = f", {finished} already done" if finished else ""
     runs = "run" if len(jobs) == 1 else "runs"
     reporter.note(f"{len(jobs)} {runs}, about {_duration(seconds)}{already}; {cores.describe()}")
     reporter.expect(len(jobs), seconds)

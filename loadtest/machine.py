@@ -14,8 +14,13 @@ import psutil
 from loadtest.fds import fd_limit
 
 PACKAGES = ("c10k", "uvloop", "locust", "gevent", "hdrhistogram", "psutil")
+# What the load comes from besides Python, by what each says of its version in the first line.
+TOOLS = ("redis-benchmark", "cc")
 SYSCTLS = (
     "net/core/somaxconn",
+    "net/core/netdev_max_backlog",
+    "net/ipv4/tcp_rmem",
+    "net/ipv4/tcp_wmem",
     "net/ipv4/tcp_max_syn_backlog",
     "net/ipv4/ip_local_port_range",
     "kernel/threads-max",
@@ -54,7 +59,10 @@ def describe_machine() -> Machine:
         sysctls={name.replace("/", "."): _sysctl(name) for name in SYSCTLS},
         python=f"{platform.python_implementation()} {platform.python_version()}",
         git_revision=git_revision(Path(__file__).parent),
-        versions={name: _version(name) for name in PACKAGES},
+        versions={
+            **{name: _version(name) for name in PACKAGES},
+            **{name: _tool_version(name) for name in TOOLS},
+        },
     )
 
 
@@ -80,6 +88,11 @@ def _version(package: str) -> str:
         return "not installed"
 
 
+def _tool_version(name: str) -> str:
+    said = _output([name, "--version"]).splitlines()
+    return said[0].removeprefix(name).strip() if said else "not installed"
+
+
 def git_revision(here: Path) -> str:
     """Of the sources there, "+changes" and a digest of them if they differ from it; "unknown"
     outside git."""
@@ -93,14 +106,13 @@ def git_revision(here: Path) -> str:
 
 
 def _git(directory: Path, *arguments: str) -> str:
+    return _output(["git", "-C", str(directory), *arguments])
+
+
+def _output(command: list[str]) -> str:
+    """What a command prints; nothing if it is not there, fails or hangs."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(directory), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

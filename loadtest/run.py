@@ -124,6 +124,9 @@ class _Watch:
             self._follow_until("settle", self.plan.ramp_deadline)
             self.seen.censuses.append(take_census(self.engine))
             self._follow_until("linger", self.plan.duration + HOLD_GRACE)
+            # The users go on as before, so this is still the hold, and its end even if we were
+            # kept from looking in time.
+            self.sampler.take("hold")
             self.seen.censuses.append(take_census(self.engine))
         except (psutil.Error, FileNotFoundError, ProcessLookupError):
             # Its files under /proc are gone, and it with them.

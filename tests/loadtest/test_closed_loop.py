@@ -152,6 +152,37 @@ def test_echoes_are_counted_once_all_connections_are_open(out: Path) -> None:
     assert peak.rss_per_connection is not None
 
 
+# A server to whom every connection costs a tenth of a second of CPU, and an echo next to nothing.
+DEAR_CONNECTIONS = """
+import signal, socket, sys, threading, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+listener = socket.create_server(("127.0.0.1", 0))
+for name in ("echo", "sleep"):
+    print("listening", name, f"127.0.0.1:{listener.getsockname()[1]}", flush=True)
+def echo(conn):
+    while data := conn.recv(65536):
+        conn.sendall(data)
+while True:
+    began = time.thread_time()
+    while time.thread_time() - began < 0.1:
+        pass
+    threading.Thread(target=echo, args=(listener.accept()[0],), daemon=True).start()
+"""
+
+
+@needs_compiler
+def test_opening_the_connections_is_not_in_the_cost_of_an_echo(out: Path) -> None:
+    script = out / "dear.py"
+    script.write_text(DEAR_CONNECTIONS)
+    SCENARIOS["bulk-64k"].prepare(out)
+    peak = run(Plan(out, sys.executable, str(script)), "bulk-64k", 4, 4)
+    assert_it_counts(peak)
+    assert peak.cpu_us is not None
+    # Three of the four are accepted between the first look and the last connection, and a fifth
+    # is waited for with the echoes.
+    assert peak.cpu_us * 4 < 250_000
+
+
 @needs_compiler
 def test_a_server_that_cannot_start_is_a_failed_run(out: Path) -> None:
     SCENARIOS["churn"].prepare(out)

@@ -239,7 +239,7 @@ def test_what_was_interrupted_goes_on_with_the_runs_that_are_missing(tmp_path: P
     assert "cannot be resumed: duration was 1.5, is 2.0" in other.stderr
     done = compare(started.out, "--resume", *again[:4], "--duration", "1.5")
     assert "1 run, about " in done.stderr
-    assert "1 are done already" in done.stderr
+    assert "1 already done" in done.stderr
     assert [(row["engine"], own_faults(row)) for row in done.rows] == [
         ("asyncio", []),
         ("runtime", []),

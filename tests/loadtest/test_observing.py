@@ -189,6 +189,7 @@ def test_the_machine_describes_itself() -> None:
     assert machine.open_files == fd_limit().hard
     assert machine.sysctls["net.core.somaxconn"].isdigit()
     assert machine.versions["locust"] != "not installed"
+    assert machine.versions.keys() >= {"hdrhistogram", "redis-benchmark", "cc"}
     assert machine.python.endswith(".".join(map(str, sys.version_info[:3])))
 
 
