@@ -8,6 +8,7 @@ import pytest
 
 from loadtest.connection import Connection
 from loadtest.gauge import Gauge
+from tests.loadtest.conftest import Server
 from tests.loadtest.harness import HostileServer, closing_after_one, honest
 
 
@@ -83,18 +84,18 @@ def test_the_lowest_count_survives_a_reconnect(gauge: Gauge, connections: list[C
 
 
 def test_a_reused_fd_number_is_not_taken_for_the_one_before(
-    gauge: Gauge, connections: list[Connection]
+    gauge: Gauge, connections: list[Connection], asyncio_server: Server
 ) -> None:
-    with HostileServer(honest) as server:
-        hold(gauge, connections, server.port, 1)
-        first = connections[0]
-        number = first.fileno()
-        gauge.release(first)
-        first.close()
-        hold(gauge, connections, server.port, 1)
-        assert connections[1].fileno() == number
-        gauge.lose(first)
-        assert (gauge.held, gauge.lost) == (1, 0)
+    # A server in another process: nobody in this one takes the number in between.
+    hold(gauge, connections, asyncio_server.echo, 1)
+    first = connections[0]
+    number = first.fileno()
+    gauge.release(first)
+    first.close()
+    hold(gauge, connections, asyncio_server.echo, 1)
+    assert connections[1].fileno() == number
+    gauge.lose(first)
+    assert (gauge.held, gauge.lost) == (1, 0)
 
 
 def test_an_unused_gauge_holds_nothing(gauge: Gauge) -> None:
