@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import logging
 import re
+import select
 import shutil
 import signal
 import socket
@@ -590,6 +591,7 @@ class TestHostileInput:
         source.describe = lambda: "x" * 20_000_000
         with connect(server) as sock:
             sock.sendall(b"GET /tasks HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert select.select([sock], [], [], TIMEOUT)[0]  # so it has been accepted
             assert eventually(lambda: sockets_of(server) == 1)
             assert len(receive_rest(sock)) < 20_000_000
 
