@@ -315,11 +315,12 @@ def _read_file(file_name: str) -> dict[str, str]:
     try:
         with open(file_name, "rb") as file:
             table = tomllib.load(file)
+        texts = {key: str(value) for key, value in table.items()}
     except OSError as error:
         raise UsageError(
             f"cannot read {file_name!a}: {error.strerror}; --config takes a readable TOML file"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also more digits or brackets than Python takes
         raise UsageError(
             f"{file_name!a} is not TOML: {error}; write lines like max-line = 65536"
         ) from None
@@ -327,7 +328,7 @@ def _read_file(file_name: str) -> dict[str, str]:
     for key in table:
         if key not in known:
             raise _unknown("key", key, known, f" in {file_name!a}")
-    return {key: str(value) for key, value in table.items()}
+    return texts
 
 
 def _unknown(kind: str, name: str, known: Sequence[str], place: str = "") -> UsageError:

@@ -198,6 +198,9 @@ class TestBadStart:
             ("[echo]\nport = 1", "echo in .* is not HOST:PORT"),
             ("max-line 5", "is not TOML"),
             ("\udcff", "is not TOML"),
+            pytest.param("backlog = " + "9" * 5000, "is not TOML", id="more digits than int takes"),
+            pytest.param("backlog = 0x" + "f" * 5000, "is not TOML", id="more than str gives"),
+            pytest.param("backlog = " + "[" * 5000, "is not TOML", id="deeper than the stack"),
         ],
     )
     def test_bad_file(self, tmp_path: Path, text: str, expected: str) -> None:
