@@ -12,6 +12,9 @@ import logging
 import math
 import time
 
+MOST_BITS = 4096
+"""Of a number; one with more than 4,300 digits is refused by Python, and by most readers sooner."""
+
 common: dict[str, object] = {}
 """Named values of every line: which of several processes it comes from."""
 
@@ -63,7 +66,7 @@ def _printable(line: str) -> str:
 def _json_value(value: object) -> object:
     if (
         value is None
-        or isinstance(value, int)
+        or (isinstance(value, int) and value.bit_length() <= MOST_BITS)
         or (isinstance(value, float) and math.isfinite(value))
     ):
         return value
@@ -105,4 +108,10 @@ def _text(record: logging.LogRecord) -> str:
 
 
 def _exception(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    return formatter.formatException(record.exc_info) if record.exc_info else ""
+    if not record.exc_info:
+        return ""
+    try:
+        return formatter.formatException(record.exc_info)
+    except Exception as error:
+        kind = record.exc_info[0]
+        return f"{kind and kind.__name__} without a traceback: {type(error).__name__}"

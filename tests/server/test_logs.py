@@ -161,6 +161,20 @@ class TestEitherFormat:
             record(Unprintable(), {})
         )
 
+    def test_a_number_with_more_digits_than_python_writes_is_told(
+        self, formatter: logging.Formatter
+    ) -> None:
+        line = formatter.format(record("x", {"value": 10**5000}))
+        assert "int without a text: ValueError" in line
+
+    def test_an_exception_that_cannot_be_shown_is_told(self, formatter: logging.Formatter) -> None:
+        error = SyntaxError("x")
+        error.text = b"bytes"  # type: ignore[assignment]
+        made = record("x", {})
+        made.exc_info = (SyntaxError, error, None)
+        line = formatter.format(made)
+        assert "SyntaxError" in line
+
     def test_what_all_lines_have_in_common_is_in_it(
         self, formatter: logging.Formatter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
