@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -189,6 +190,33 @@ class TestUnhealthy:
         status, line = verdict(capsys, "--echo", f"{host}:7007")
         assert status == 1
         assert f"echo at {host}:7007: " in line
+
+    def test_all_addresses_of_a_name_have_one_time(
+        self, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[float] = []
+
+        class Silent(socket.socket):
+            def connect(self, _address: object) -> None:
+                timeout = self.gettimeout()
+                assert timeout is not None
+                asked.append(timeout)
+                time.sleep(min(timeout, 0.04))
+                raise TimeoutError
+
+        found = socket.getaddrinfo("127.0.0.1", 7007, type=socket.SOCK_STREAM) * 20
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        monkeypatch.setattr(socket, "socket", Silent)
+        status, line = verdict(capsys, "--echo=many:7007", "--timeout=0.1")
+        assert status == 1
+        assert "no answer within 0.1 s" in line
+        assert asked == sorted(asked, reverse=True)
+        assert len(asked) <= 3
+
+    def test_without_standard_error_the_status_says_it(self) -> None:
+        for redirection in ("2>&-", "2>/dev/full"):
+            command = f"{sys.executable} -m server.health --echo=127.0.0.1:x {redirection}"
+            assert subprocess.run(command, shell=True, env=clean_environment()).returncode == 2
 
 
 class TestBadUsage:
