@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from server import admin, config, engines, limits, listeners, logs, signals, stdout
+from server import admin, config, engines, limits, listeners, logs, signals, stderr, stdout
 from server.config import Settings
 from server.engines import Engine
 from server.errors import UsageError
@@ -20,6 +20,7 @@ from server.workers.supervisor import Supervisor
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT, then drain. Returns the exit status."""
+    stderr.secure()
     try:
         signals.block_reporting()
         given = activation.names(os.environ)
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return Supervisor(settings, engine, opened, certificate, notifier).run()
             _serve(settings, engine, opened, certificate, notifier)
     except UsageError as error:
-        sys.stderr.write(f"c10k-server: {error}\n")
+        stderr.say(f"c10k-server: {error}")
         return 2
     except KeyboardInterrupt:
         # Before an engine has taken over SIGINT there is nothing to drain.
@@ -68,9 +69,8 @@ def _serve(
         notifier.watch(lambda: beat_age(instance))
 
     def on_hangup() -> None:
-        notifier.reloading()
-        signals.reload(certificate)
-        notifier.ready("serving")
+        with notifier.reloading():
+            signals.reload(certificate)
 
     instance = Instance(settings, opened, certificate, on_serving, on_draining=notifier.stopping)
     signals.block()

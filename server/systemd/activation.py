@@ -9,6 +9,7 @@ order. What is opened here is not opened by ``--echo`` and its like as well: tha
 
 import contextlib
 import os
+import re
 import socket
 from collections.abc import Iterator, MutableMapping, Sequence
 
@@ -32,7 +33,7 @@ def names(environ: MutableMapping[str, str]) -> list[str]:
     )
     if pid != str(os.getpid()) or not count:
         return []
-    if not count.isdecimal():
+    if re.fullmatch("[0-9]{1,5}", count) is None:
         raise UsageError(f"LISTEN_FDS: {count!a} is not a number of sockets; leave that to systemd")
     found = given.split(":") if given else ["unknown"] * int(count)
     if len(found) != int(count):

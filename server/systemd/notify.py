@@ -6,20 +6,25 @@ alive: a server that hangs is restarted although it exists. The variables are ta
 environment, since what concerns this process is not for its children.
 """
 
+import contextlib
 import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 
-from server import logs
+from server import logs, parsers
 
 SEND_TIMEOUT = 1.0
 """Seconds for a service manager whose queue is full."""
 
 PINGS = 4
 """In the time after which the service manager gives us up."""
+
+
+_MICROSECONDS = parsers.whole_number(1000, 10**15)
+"""What a watchdog's time may be, for a loop that asks the clock and a clock that can be asked."""
 
 
 class Notifier:
@@ -32,19 +37,30 @@ class Notifier:
         microseconds = environ.pop("WATCHDOG_USEC", "")
         for_us = environ.pop("WATCHDOG_PID", "") in ("", str(os.getpid()))
         self._timeout = 0.0
-        if self._address and for_us and microseconds.isdecimal():
-            self._timeout = int(microseconds) / 1e6
+        if self._address and for_us:
+            with contextlib.suppress(ValueError):
+                self._timeout = _MICROSECONDS(microseconds) / 1e6
         self.interval: float | None = self._timeout / PINGS or None
         """Seconds between two calls of ``alive``; None if nobody waits for them."""
+        self._ready = ""
+        """What it was told last; empty while it is not to take the server for ready."""
 
     def ready(self, status: str) -> None:
-        """Connections are accepted; also after a reload."""
-        self._send(f"READY=1\nSTATUS={status}")
+        """Connections are accepted."""
+        self._ready = f"READY=1\nSTATUS={status}"
+        self._send(self._ready)
 
-    def reloading(self) -> None:
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+    @contextlib.contextmanager
+    def reloading(self) -> Iterator[None]:
+        """A reload, which may come before the server is ready, or after: it does not make it so."""
+        if self._ready:
+            self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        yield
+        if self._ready:
+            self._send(self._ready)
 
     def stopping(self) -> None:
+        self._ready = ""
         self._send("STOPPING=1\nSTATUS=draining")
 
     def alive(self, beat_age: float) -> None:

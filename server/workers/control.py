@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -134,7 +133,7 @@ class WorkerControl:
 
     def _orphaned(self) -> None:
         """The supervisor is gone: nobody would replace this worker, or stop it."""
+        # The kernel's timer, as even the next line may wait for ever: who reads the log may hang.
+        signal.setitimer(signal.ITIMER_REAL, self._instance.settings.drain_timeout + GRACE)
         logs.event(logging.ERROR, "the supervisor is gone")
         self._drain()
-        time.sleep(self._instance.settings.drain_timeout + GRACE)
-        os._exit(1)

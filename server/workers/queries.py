@@ -16,6 +16,8 @@ class Query:
     """One question to all workers."""
 
     word: str
+    number: int
+    """Goes back with the answer: the admin port may have given up this question for another."""
     deadline: float
     waiting: set[int]
     """The process ids of those that are to answer."""
@@ -28,8 +30,8 @@ class Queries:
     def __init__(self) -> None:
         self._open: list[Query] = []
 
-    def ask(self, word: str, pids: Iterable[int], now: float) -> None:
-        self._open.append(Query(word, now + ANSWER_WITHIN, set(pids)))
+    def ask(self, word: str, number: int, pids: Iterable[int], now: float) -> None:
+        self._open.append(Query(word, number, now + ANSWER_WITHIN, set(pids)))
 
     def answered(self, word: str, pid: int, text: str = "") -> None:
         for query in self._open:

@@ -4,7 +4,7 @@ The supervisor opens the listeners once, and the workers inherit them. With a so
 worker (SO_REUSEPORT) the kernel would share connections out evenly, but reset those that wait
 at a worker which ends; here they wait for any of the others. It does not serve itself, and has no
 threads, so that it can fork at any time: one loop over the workers' control sockets and the
-signals, which come as bytes through the interpreter's wakeup descriptor.
+interpreter's wakeup descriptor, which ends its wait when a signal has come.
 
 A worker that ends unasked is replaced, at once the first time and with growing pauses when that
 does not help. Its connections are lost, its counts are not: the totals hold what it last
@@ -19,14 +19,13 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from types import FrameType
 
-from server import limits, listeners, logs, metrics, parsers, signals, stdout
+from server import limits, listeners, logs, metrics, parsers, signals, stderr, stdout
 from server.config import Settings
 from server.engines import Engine
 from server.errors import UsageError
@@ -75,6 +74,8 @@ class Supervisor:
         for end in (self._wake_read, self._wake_write):
             end.setblocking(False)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._arrived: list[int] = []
+        """Signals. The wakeup descriptor only wakes, since what it has no room for is lost."""
         self._past = Counters().snapshot()
         """The figures of the workers that have ended."""
         self._queries = Queries()
@@ -98,7 +99,7 @@ class Supervisor:
         elif self._status == 2:
             raise UsageError(self._fault)
         else:
-            sys.stderr.write(f"c10k-server: {self._fault}\n")
+            stderr.say(f"c10k-server: {self._fault}")
         return self._status
 
     @contextlib.contextmanager
@@ -106,7 +107,7 @@ class Supervisor:
         """Signals end the loop's wait; in the end they are blocked, as all is done then."""
         signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
         for number in _HANDLED:
-            signal.signal(number, _come_by_the_wakeup_descriptor)
+            signal.signal(number, self._arrive)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         try:
             yield
@@ -126,7 +127,9 @@ class Supervisor:
             return False
         for key, events in self._selector.select(max(0.0, self._next_due() - now)):
             if key.data is None:
-                for number in self._wake_read.recv(4096):
+                self._wake_read.recv(4096)
+                arrived, self._arrived = self._arrived, []
+                for number in arrived:
                     self._on_signal(number)
             else:
                 self._on_channel(key.data, events)
@@ -180,7 +183,7 @@ class Supervisor:
         """Let go of everything that is the supervisor's."""
         ours.close()
         signal.set_wakeup_fd(-1)
-        for number in _HANDLED:
+        for number in _HANDLED | {signal.SIGALRM}:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, signals.REPORTING | signals.STOPPING)
         self._selector.close()
@@ -265,8 +268,8 @@ class Supervisor:
                     self._queries.answered("status", child.pid)
                 case {"tasks": str(text)}:
                     self._queries.answered("tasks", child.pid, text)
-                case {"ask": str(word)}:
-                    self._ask_all(word)
+                case {"ask": str(word), "number": int(number)}:
+                    self._ask_all(word, number)
 
     def _request(self, place: Place, child: Child, word: str) -> None:
         child.channel.request(word)
@@ -285,8 +288,9 @@ class Supervisor:
 
     # What the admin port asks.
 
-    def _ask_all(self, word: str) -> None:
-        self._queries.ask(word, [child.pid for child in self._workers()], time.monotonic())
+    def _ask_all(self, word: str, number: int) -> None:
+        pids = [child.pid for child in self._workers()]
+        self._queries.ask(word, number, pids, time.monotonic())
         if word == "tasks":
             self._to_workers("tasks")
         else:
@@ -294,9 +298,10 @@ class Supervisor:
 
     def _answer(self, now: float) -> None:
         for query in self._queries.done(now):
+            reply = {"number": query.number, **self._reply_to(query, now)}
             for place in self._places:
                 if place.child and not place.is_worker:
-                    self._request(place, place.child, json.dumps(self._reply_to(query, now)))
+                    self._request(place, place.child, json.dumps(reply))
 
     def _reply_to(self, query: Query, now: float) -> Message:
         if query.word == "tasks":
@@ -319,6 +324,11 @@ class Supervisor:
 
     # Signals.
 
+    def _arrive(self, number: int, _frame: FrameType | None) -> None:
+        """The handler. A second signal of a kind may mean something else; a third does not."""
+        if self._arrived.count(number) < 2:
+            self._arrived.append(number)
+
     def _on_signal(self, number: int) -> None:
         match number:
             case signal.SIGCHLD:
@@ -335,10 +345,9 @@ class Supervisor:
 
     def _reload(self) -> None:
         """Here first: the workers to come inherit this one. If it is bad, once is enough."""
-        self._notifier.reloading()
-        if signals.reload(self._certificate):
-            self._pass_on(signal.SIGHUP)
-        self._notifier.ready(self._serving_status)
+        with self._notifier.reloading():
+            if signals.reload(self._certificate):
+                self._pass_on(signal.SIGHUP)
 
     def _pass_on(self, number: int) -> None:
         for child in self._workers():
@@ -358,7 +367,7 @@ class Supervisor:
 
     def _on_end(self, place: Place, child: Child, code: int) -> None:
         now = time.monotonic()
-        how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        how = _signal_name(-code) if code < 0 else f"exit status {code}"
         if place.is_worker:
             self._queries.gone(child.pid)
             if figures := child.past():
@@ -424,5 +433,6 @@ class Supervisor:
             os.kill(child.pid, signal.SIGKILL)
 
 
-def _come_by_the_wakeup_descriptor(_number: int, _frame: FrameType | None) -> None:
-    pass
+def _signal_name(number: int) -> str:
+    named = {each.value: each.name for each in signal.Signals}  # of the real-time ones, two
+    return named.get(number, f"signal {number}")

@@ -88,7 +88,9 @@ class SupervisorSource:
     def __init__(self, sock: socket.socket) -> None:
         sock.settimeout(self.TIMEOUT)
         self._sock = sock
-        self._answers = sock.makefile("rb")
+        # Not a file of the socket's: after one timeout that would never read again.
+        self._incoming = bytearray()
+        self._number = 0
         self._lock = threading.Lock()
 
     def snapshots(self) -> Sequence[Snapshot]:
@@ -106,6 +108,18 @@ class SupervisorSource:
 
     def _ask(self, word: str) -> Message:
         with self._lock:
-            say(self._sock, {"ask": word})
-            answer: Message = json.loads(self._answers.readline())
-            return answer
+            self._number += 1
+            say(self._sock, {"ask": word, "number": self._number})
+            while True:
+                answer: Message = json.loads(self._read_line())
+                if answer["number"] == self._number:  # else it was given up
+                    return answer
+
+    def _read_line(self) -> bytes:
+        while b"\n" not in self._incoming:
+            data = self._sock.recv(65536)
+            if not data:
+                raise OSError("the supervisor is gone")
+            self._incoming += data
+        line, _, self._incoming = self._incoming.partition(b"\n")
+        return bytes(line)

@@ -192,6 +192,46 @@ def test_the_watchdog_is_for_whom_it_names(
     assert environ == {}
 
 
+def test_a_reload_before_the_server_serves_is_not_readiness(manager: Manager) -> None:
+    engine = """
+os.kill(os.getppid() if instance.settings.workers > 1 else os.getpid(), signal.SIGHUP)
+while not os.path.exists(os.environ["GO"]):
+    time.sleep(0.01)
+"""
+    for workers in ("1", "2"):
+        go = f"{manager.environ['NOTIFY_SOCKET']}.{workers}"
+        environ = manager.environ | {"GO": go}
+        with scripted(engine + WAIT_FOR_TERM, f"--workers={workers}", environ=environ) as process:
+            assert process.stderr is not None
+            assert "nothing to reload" in process.stderr.readline()
+            assert not manager.is_told_within(0.05)
+            Path(go).touch()
+            announced(process)
+            assert manager.told().startswith("READY=1")
+            stop(process)
+            assert manager.told().startswith("STOPPING=1")
+
+
+def test_a_reload_during_the_drain_is_no_readiness_either(manager: Manager) -> None:
+    notifier = Notifier(dict(manager.environ))
+    notifier.ready("serving")
+    assert manager.told().startswith("READY=1")
+    with notifier.reloading():
+        assert manager.told().startswith("RELOADING=1")
+        notifier.stopping()
+        assert manager.told().startswith("STOPPING=1")
+    with notifier.reloading():
+        pass
+    assert not manager.is_told_within(0)
+
+
+@pytest.mark.parametrize(
+    "microseconds", ["9" * 400, "9" * 5000, "9" * 30, "1", "0", "-1", "\u0663"]
+)
+def test_a_watchdog_time_beyond_reason_is_no_watchdog(microseconds: str, manager: Manager) -> None:
+    assert Notifier(manager.environ | {"WATCHDOG_USEC": microseconds}).interval is None
+
+
 def test_an_address_may_be_abstract() -> None:
     with managing(f"@c10k-test-{os.getpid()}") as manager:
         Notifier(manager.environ).stopping()
@@ -279,6 +319,9 @@ def test_sockets_for_another_process_are_not_taken(environ: dict[str, str]) -> N
     ("count", "names", "reason"),
     [
         ("two", "", "'two' is not a number of sockets"),
+        ("\u0663", "", "is not a number of sockets"),
+        ("9" * 20, "", "is not a number of sockets"),
+        ("9" * 5000, "echo", "is not a number of sockets"),
         ("2", "echo", "has 1 names for 2 sockets"),
         ("1", "http", "is named 'http'; name the sockets by FileDescriptorName=: echo, sleep"),
         ("2", "echo:unknown", "is named 'unknown'"),

@@ -18,6 +18,7 @@ import pytest
 
 from server import config, limits
 from server.errors import UsageError
+from server.workers import worker
 from server.workers.children import Backoff
 from tests.server.conftest import Start
 from tests.server.harness import (
@@ -657,3 +658,77 @@ def test_an_admin_port_that_cannot_begin_ends_the_server() -> None:
             status, log = outcome(process)
         assert status == 2
         assert log.endswith("c10k-server: the port is in use; choose another\n")
+
+
+def test_a_worker_may_die_of_a_signal_that_has_no_name(start: Start) -> None:
+    server = start("--workers=2")
+    victim, other = server.workers()
+    os.kill(victim, signal.SIGRTMIN + 1)  # Python names the first and the last of these alone
+    assert eventually(lambda: victim not in server.workers() and len(server.workers()) == 2)
+    assert other in server.workers()
+    assert f'worker died pid={victim} by="signal {signal.SIGRTMIN + 1}"' in server.log()
+
+
+def test_a_supervisor_that_was_stopped_answers_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker.SupervisorSource, "TIMEOUT", 0.05)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ours.makefile("rb") as questions:
+        source = worker.SupervisorSource(theirs)
+        with pytest.raises(TimeoutError):
+            source.workers()
+        first = json.loads(questions.readline())
+        late = {"number": first["number"], "snapshots": [], "workers": [(1, "serving", 0.0)]}
+        ours.sendall(json.dumps(late).encode() + b"\n")
+        # What comes too late is the answer to nothing that is asked later.
+        answer = {"number": first["number"] + 1, "tasks": "none"}
+        ours.sendall(json.dumps(answer).encode() + b"\n")
+        assert source.tasks() == "none"
+
+
+def test_the_admin_port_knows_when_the_supervisor_is_gone() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        source = worker.SupervisorSource(theirs)
+        ours.close()
+        with pytest.raises(OSError, match="supervisor is gone"):
+            source.tasks()
+
+
+STUCK_STDERR = """
+import fcntl
+read, write = os.pipe()
+fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+os.write(write, b"x" * 4096)
+control.GRACE = 0.1
+os.dup2(write, 2)
+"""
+
+
+def test_an_orphan_whose_log_nobody_reads_ends_all_the_same() -> None:
+    with scripted(
+        WAIT_FOR_TERM, "--workers=2", "--drain-timeout=0", before=STUCK_STDERR
+    ) as process:
+        announced(process)
+        children = [each.pid for each in psutil.Process(process.pid).children()]
+        assert len(children) == 2
+        process.kill()
+        assert eventually(lambda: not any(is_alive(pid) for pid in children))
+
+
+def test_no_flood_of_signals_hides_another() -> None:
+    # While the supervisor is busy nobody reads the wakeup descriptor, which holds some hundreds.
+    before = """
+def reload(certificate):
+    if not flooded:
+        flooded.append(1)
+        for _ in range(2000):
+            signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGTERM)
+flooded = []
+from server import signals
+signals.reload = reload
+"""
+    with scripted(WAIT_FOR_TERM, "--workers=2", before=before) as process:
+        announced(process)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(10) == 0
