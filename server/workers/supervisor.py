@@ -265,7 +265,7 @@ class Supervisor:
                     child.snapshot, child.heard_at = snapshot, time.monotonic()
                     child.state, child.beat_at = State(state), beat_at
                     child.asked, child.final = False, message.get("final", False)
-                    self._queries.answered("status", child.pid)
+                    self._queries.answered("snapshots", child.pid)
                 case {"tasks": str(text)}:
                     self._queries.answered("tasks", child.pid, text)
                 case {"ask": str(word), "number": int(number)}:
@@ -289,11 +289,12 @@ class Supervisor:
     # What the admin port asks.
 
     def _ask_all(self, word: str, number: int) -> None:
-        pids = [child.pid for child in self._workers()]
+        # A probe must not wait for a worker that hangs, so it gets what they said last.
+        pids = [child.pid for child in self._workers()] if word != "workers" else []
         self._queries.ask(word, number, pids, time.monotonic())
         if word == "tasks":
             self._to_workers("tasks")
-        else:
+        elif word == "snapshots":
             self._ask_for_figures()
 
     def _answer(self, now: float) -> None:
@@ -308,12 +309,10 @@ class Supervisor:
             silent = dict.fromkeys(query.waiting, "no answer\n")
             texts = sorted({**query.texts, **silent}.items())
             return {"tasks": "".join(f"worker {pid}\n{text}\n" for pid, text in texts)}
-        return {
-            "snapshots": self._snapshots(),
-            "workers": [
-                (each.pid, self._state(each), now - each.beat_at) for each in self._workers()
-            ],
-        }
+        if query.word == "snapshots":
+            return {"snapshots": self._snapshots()}
+        workers = self._workers()
+        return {"workers": [(each.pid, self._state(each), now - each.beat_at) for each in workers]}
 
     def _state(self, child: Child) -> State:
         """A worker that hangs does not know that it is to drain."""

@@ -94,13 +94,13 @@ class SupervisorSource:
         self._lock = threading.Lock()
 
     def snapshots(self) -> Sequence[Snapshot]:
-        found: list[Snapshot] = self._ask("status")["snapshots"]
+        found: list[Snapshot] = self._ask("snapshots")["snapshots"]
         return found
 
     def workers(self) -> Sequence[WorkerState]:
         return [
             WorkerState(pid, State(state), beat_age)
-            for pid, state, beat_age in self._ask("status")["workers"]
+            for pid, state, beat_age in self._ask("workers")["workers"]
         ]
 
     def tasks(self) -> str:

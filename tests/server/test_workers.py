@@ -631,6 +631,21 @@ def test_the_pages_are_about_all_workers(tmp_path: Path) -> None:
         server.stop()
 
 
+def test_a_worker_that_hangs_and_a_crowd_that_asks_keep_no_probe_waiting(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, "runtime", "--workers=2", "--admin=127.0.0.1:0")
+    hanging = server.workers()[0]
+    try:
+        os.kill(hanging, signal.SIGSTOP)
+        with contextlib.ExitStack() as stack:
+            for _ in range(12):
+                sock = stack.enter_context(server.connect("admin"))
+                sock.sendall(b"GET /livez HTTP/1.1\r\nHost: crowd\r\n\r\n" * 30)
+            assert page(server, "readyz").startswith("ready\n")
+    finally:
+        os.kill(hanging, signal.SIGCONT)
+        server.stop()
+
+
 def page(server: ServerProcess, name: str) -> str:
     url = f"http://127.0.0.1:{server.port('admin')}/{name}"
     with urllib.request.urlopen(url, timeout=10) as answer:
