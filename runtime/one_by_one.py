@@ -39,6 +39,9 @@ log = logging.getLogger("runtime")
 #: Tasks that are looked at each time, main first; each takes the loop some 15 microseconds.
 MOST_TASKS: Final = 300
 
+#: Of a collection that is gone through; one that has more, of whatever, is taken for data.
+MOST_MEMBERS: Final = 10_000
+
 _COLLECTIONS: Final = (list, tuple, set, dict)
 _EMPTY: Final[tuple[Any, ...]] = ([], (), set(), {}.values(), {}.items())
 #: What a `for` loop holds on to: an iterator of a collection, or of another iterator.
@@ -79,7 +82,8 @@ def _collections(waiting: Coroutine[Any, Any, Any]) -> Iterator[Any]:
     while held:
         each = held.pop()
         if type(each) in _COLLECTIONS:
-            yield each
+            if len(each) <= MOST_MEMBERS:
+                yield each
         elif type(each) in _ITERATORS:
             held += gc.get_referents(each)
 
@@ -93,7 +97,7 @@ class OneByOne(Closing):
                 f"a period of {period} seconds would do nothing else; give more than 0"
             )
         self._executor = current_executor()
-        self._period = period
+        self._period = min(period, threading.TIMEOUT_MAX)
         self._told: set[tuple[CodeType, int]] = set()
         self._asked = False
         self._closed = threading.Event()

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from functools import partial
 from types import CoroutineType
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import runtime
-from runtime.one_by_one import Queue, queue_behind
+from runtime.one_by_one import MOST_MEMBERS, Queue, queue_behind
 from runtime.testing import VirtualClock
 from tests.runtime.harness import PATIENCE
 
@@ -350,3 +350,43 @@ def test_a_period_must_be_above_nought(period: float) -> None:
             runtime.detect_one_by_one(period)
 
     runtime.run(main())
+
+
+@pytest.mark.parametrize("period", [1e10, float("inf")])
+def test_a_period_beyond_what_a_thread_can_wait_is_never(period: float) -> None:
+    async def main() -> None:
+        with runtime.detect_one_by_one(period) as detector:
+            detector._thread.join(0.05)
+            assert detector._thread.is_alive()
+
+    runtime.run(main())
+
+
+def test_a_large_collection_is_not_gone_through() -> None:
+    # For ten million of anything it would take the loop most of a second, at each look.
+    async def in_turn(waiting: list[Any]) -> None:
+        for each in waiting:
+            await each
+
+    def queue(others: int) -> Queue | None:
+        waiting: list[Any] = [call(nothing), call(Once), call(Once), *[None] * others]
+        coro = in_turn(waiting)
+        coro.send(None)
+        found = queue_behind(coro)
+        for each in (coro, *waiting[:3]):
+            each.close()
+        return found
+
+    assert queue(0) is not None
+    assert queue(MOST_MEMBERS) is None
+
+
+async def nothing() -> None:
+    pass
+
+
+class Once:
+    """Waits once."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
