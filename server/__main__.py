@@ -74,7 +74,9 @@ def _serve(
 
     instance = Instance(settings, opened, certificate, on_serving, on_draining=notifier.stopping)
     signals.block()
-    signals.answer(signals.reporting(instance, on_hangup) | signals.stopping(instance))
+    # Two threads: a report may wait for ever, on whoever reads the log, and an end must not.
+    signals.answer(signals.reporting(instance, on_hangup))
+    signals.answer(signals.stopping(instance))
     with contextlib.ExitStack() as stack:
         if settings.admin is not None:
             server = admin.start(InstanceSource(instance), settings)

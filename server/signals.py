@@ -1,10 +1,11 @@
-"""The signals of a serving process, taken by a thread that does nothing else.
+"""The signals of a serving process, taken by threads that do nothing else.
 
 A handler written in Python runs between two lines of the main thread, so it can lock up on a lock
 that the interrupted line holds, and it waits for as long as that thread is in a call that does not
 return: just when somebody wants to know where the server hangs. So the signals are blocked in
-every thread, and one thread waits for them with ``sigwait``. It is prompt on every engine, whether
-its loop sleeps, computes or hangs.
+every thread, and two threads wait for them with ``sigwait``: one for those that ask for a report,
+one for those that ask for the end, as a report can be stuck on its way to the log. They are prompt
+on every engine, whether its loop sleeps, computes or hangs.
 
 The engines keep their own handlers for SIGTERM and SIGINT and hear of the first one as if the
 kernel had sent it. The second one ends the process at once, whatever the engine has come to; there

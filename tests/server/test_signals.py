@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.server.conftest import Start
-from tests.server.harness import Authority, ServerProcess, eventually, receive
+from tests.server.harness import TIMEOUT, Authority, ServerProcess, eventually, receive
 from tests.server.scripted import WAIT_FOR_TERM, announced, outcome, scripted
 
 
@@ -114,6 +114,23 @@ def test_a_fault_in_an_answer_is_logged_and_the_next_signal_is_answered() -> Non
         status, log = outcome(process)
         assert status == 0
         assert "ZeroDivisionError" in log
+
+
+def test_a_report_that_takes_for_ever_holds_up_no_end() -> None:
+    # Written to a pipe, say, that nobody reads.
+    report = """
+def describe():
+    print("reporting", flush=True)
+    time.sleep(60)
+instance.describe_tasks = describe
+"""
+    with scripted(report + WAIT_FOR_TERM) as process:
+        announced(process)
+        process.send_signal(signal.SIGUSR1)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "reporting\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
 
 
 def test_signals_during_the_start_wait_for_their_answer() -> None:
