@@ -7,6 +7,7 @@ the first line of its docstring says what it shows.
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import re
 import sys
@@ -79,14 +80,21 @@ def listing() -> str:
     return "\n".join([*lines[1:], "", "python -m examples NAME runs one; --help says more"])
 
 
+def _show(text: str) -> None:
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:  # as of `| head`; what is in the buffer would fail again at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """List the examples, or run one.  Returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments:
-        print(listing())
+        _show(listing() + "\n")
         return 0
     if arguments[0] in ("-h", "--help"):
-        print(USAGE, end="")
+        _show(USAGE)
         return 0
     by_name = {example.name: example for example in find_all()}
     name = arguments[0].replace("-", "_")

@@ -1,7 +1,9 @@
 """`python -m examples`: what it lists, what it runs, and what it says to a name that is none."""
 
 import importlib
+import os
 import re
+import subprocess
 import sys
 from collections import Counter
 
@@ -95,6 +97,22 @@ def test_an_unknown_name_is_one_line_with_the_nearest_and_status_2(
 def test_a_name_like_none_is_one_line_too(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main([name]) == 2
     assert re.fullmatch(r"examples: there is no example .*\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_a_reader_that_has_seen_enough_is_no_fault(arguments: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "examples", *arguments],
+            cwd=ROOT,
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
