@@ -1,9 +1,11 @@
 """The server's certificate, and how it is exchanged for a new one while the server runs.
 
-One ``SSLContext`` for all TLS listeners and for the life of the process: connections keep what
-they have agreed on, and a handshake takes whatever the context holds when it begins. So a reload
-is a second ``load_cert_chain`` into the same context. It is tried on another one first, because
-OpenSSL takes the certificate before it finds that the key does not belong to it.
+One ``SSLContext`` for all TLS listeners, until a reload puts another in its place. A context that
+connections are made from is never written to. OpenSSL has no lock around a context's certificate,
+Python releases its own while it loads one, and the reload runs in the thread of the signals:
+loading it into the context in use freed memory that a handshake was copying, and the process died
+of it. So whoever begins a connection asks for ``context`` anew; a connection keeps the one that it
+began with.
 """
 
 import errno
@@ -26,9 +28,9 @@ class Certificate:
         assert settings.tls_cert is not None
         self._cert = settings.tls_cert
         self._key = settings.tls_key or settings.tls_cert
-        self.context = _context()
         try:
-            self._load(self.context)
+            self.context = self._load()
+            """For the next connection alone: after a reload it is another one."""
         except OSError as error:  # SSLError is one
             raise UsageError(
                 f"cannot use the certificate: {self._explain(error)}; "
@@ -38,8 +40,7 @@ class Certificate:
     def reload(self) -> bool:
         """Read the files again. On any fault the old ones stay in use, and the log says why."""
         try:
-            self._load(_context())
-            self._load(self.context)
+            self.context = self._load()
         except OSError as error:
             logs.event(
                 logging.ERROR,
@@ -50,9 +51,11 @@ class Certificate:
         logs.event(logging.INFO, "certificate reloaded", file=self._cert)
         return True
 
-    def _load(self, context: ssl.SSLContext) -> None:
+    def _load(self) -> ssl.SSLContext:
+        context = _context()
         # Without a callback OpenSSL would ask for the passphrase on the terminal.
         context.load_cert_chain(self._cert, self._key, password=_no_passphrase)
+        return context
 
     def _explain(self, error: OSError) -> str:
         reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror

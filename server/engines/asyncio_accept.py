@@ -36,7 +36,7 @@ from server.engines.asyncio_connection import NATIVE, Connection
 from server.instance import Instance
 from server.listeners import Listener
 from server.metrics import Closed, reason_for
-from server.tls import ACCEPTED_PER_TURN
+from server.tls import ACCEPTED_PER_TURN, Certificate
 
 NATIVE_MARGIN = 256
 """uvloop accepts at most one connection per listener and turn of the loop, so that it could stop
@@ -56,7 +56,8 @@ class Entrance:
 
     sock: socket.socket
     connect: Callable[[], Connection]
-    tls: asyncio_tls.Arguments
+    certificate: Certificate | None
+    """For TLS, else None."""
     burst: int
 
 
@@ -89,10 +90,9 @@ class Acceptor:
 
     def _entrance(self, listener: Listener, connect: Callable[[], Connection]) -> Entrance:
         if not listener.secure:
-            return Entrance(listener.sock, connect, {}, ACCEPT_BURST)
+            return Entrance(listener.sock, connect, None, ACCEPT_BURST)
         assert self.instance.certificate is not None
-        tls = asyncio_tls.arguments(self.settings, self.instance.certificate.context)
-        return Entrance(listener.sock, connect, tls, ACCEPTED_PER_TURN)
+        return Entrance(listener.sock, connect, self.instance.certificate, ACCEPTED_PER_TURN)
 
     async def start(self, *, native_accept: bool) -> None:
         """Begin to accept; ``native_accept`` lets the loop do it while the maximum is far away."""
@@ -100,7 +100,7 @@ class Acceptor:
         limited = self.settings.max_per_address
         if native_accept and not limited and self._room() > NATIVE_MARGIN:
             for each in self._entrances:
-                if not each.tls:
+                if each.certificate is None:
                     # The server closes its socket in the end, so it gets a duplicate.
                     server = await self._loop.create_server(
                         each.connect, sock=each.sock.dup(), backlog=self.settings.backlog
@@ -156,7 +156,7 @@ class Acceptor:
         if self._room() > 0 and not (self._paused or self._stopped):
             wanted = self._entrances
             if self._native:
-                wanted = [each for each in wanted if each.tls]
+                wanted = [each for each in wanted if each.certificate is not None]
         if wanted != self._watched:
             for each in self._watched:
                 self._loop.remove_reader(each.sock)
@@ -180,16 +180,23 @@ class Acceptor:
                 sock.close()
                 continue
             sock.setblocking(False)
-            self._start(entrance.connect(), sock, host, entrance.tls)
+            self._start(entrance.connect(), sock, host, entrance.certificate)
         self._changed()
 
     def _start(
-        self, connection: Connection, sock: socket.socket, host: str, tls: asyncio_tls.Arguments
+        self,
+        connection: Connection,
+        sock: socket.socket,
+        host: str,
+        certificate: Certificate | None,
     ) -> None:
         """Make it a transport, with TLS by a handshake."""
         self._begin(connection, sock.fileno())
         if host:
             self._hosts[connection] = host
+        tls: asyncio_tls.Arguments = {}
+        if certificate is not None:
+            tls = asyncio_tls.arguments(self.settings, certificate.context)
         task = self._loop.create_task(
             self._loop.connect_accepted_socket(lambda: connection, sock, **tls)
         )

@@ -12,7 +12,6 @@ import io
 import logging
 import os
 import signal
-import ssl
 import time
 from math import inf
 
@@ -22,7 +21,7 @@ from server import logs
 from server.engines.runtime_accept import ACCEPT_BURST, Connection, Handler, Server
 from server.instance import Instance
 from server.protocol import SleepProtocol
-from server.tls import ACCEPTED_PER_TURN
+from server.tls import ACCEPTED_PER_TURN, Certificate
 
 CHUNK = 65536
 """Most bytes taken at a time."""
@@ -72,13 +71,13 @@ async def listening_sleep(
         await runtime.sleep(inf)
 
 
-async def over_tls(context: ssl.SSLContext, handler: Handler, connection: Connection) -> None:
+async def over_tls(certificate: Certificate, handler: Handler, connection: Connection) -> None:
     """Make the handshake, then serve as if there were no TLS."""
     server, began = connection.server, time.monotonic()
     # What a client sends is its own affair: it may end without saying so by a close_notify.
     connection.stream = stream = TlsStream(
         connection.stream,
-        context,
+        certificate.context,
         server_side=True,
         handshake_timeout=inf,
         allow_truncation=True,
@@ -126,8 +125,7 @@ async def _serve(instance: Instance) -> None:
                     handler, burst = HANDLERS[each.service], ACCEPT_BURST
                     if each.secure:
                         assert instance.certificate is not None
-                        context = instance.certificate.context
-                        handler = functools.partial(over_tls, context, handler)
+                        handler = functools.partial(over_tls, instance.certificate, handler)
                         burst = ACCEPTED_PER_TURN
                     accepting.spawn(server.accept(listener, handler, burst))
                 await anext(caught)  # no deadline: it is the operator's to end

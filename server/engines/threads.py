@@ -79,8 +79,7 @@ def run(instance: Instance) -> None:
         handler = HANDLERS[listener.service]
         if listener.secure:
             assert instance.certificate is not None
-            context = threads_tls.blocking(instance.certificate.context)
-            server.add(listener.sock, functools.partial(over_tls, handler), context)
+            server.add(listener.sock, functools.partial(over_tls, handler), instance.certificate)
         else:
             server.add(listener.sock, handler)
     server.serve()

@@ -19,7 +19,6 @@ import os
 import select
 import signal
 import socket
-import ssl
 import sys
 import threading
 import time
@@ -36,6 +35,7 @@ from server.engines import threads_stacks, threads_tls
 from server.instance import Instance
 from server.metrics import Closed, Snapshot, reason_for
 from server.protocol import SleepProtocol
+from server.tls import Certificate
 
 STACK_SIZE = 128 * 1024
 """Bytes of C stack per thread. Both services run, handshakes, errors and logging included, in
@@ -78,11 +78,11 @@ Handler = Callable[[Connection], None]
 
 
 class Service(NamedTuple):
-    """A listening socket and what is behind it; with a context, behind TLS."""
+    """A listening socket and what is behind it; with a certificate, behind TLS."""
 
     sock: socket.socket
     handler: Handler
-    context: ssl.SSLContext | None
+    certificate: Certificate | None
 
 
 class ThreadServer:
@@ -115,10 +115,10 @@ class ThreadServer:
     # The main thread.
 
     def add(
-        self, sock: socket.socket, handler: Handler, context: ssl.SSLContext | None = None
+        self, sock: socket.socket, handler: Handler, certificate: Certificate | None = None
     ) -> None:
         """Serve what comes on another listener, too."""
-        self._services[sock.fileno()] = Service(sock, handler, context)
+        self._services[sock.fileno()] = Service(sock, handler, certificate)
         self._wake_or_accept.register(sock, select.POLLIN)
 
     def serve(self) -> None:
@@ -204,8 +204,8 @@ class ThreadServer:
             sock.close()
             return
         try:
-            if service.context is not None:
-                sock = threads_tls.wrap(sock, service.context)
+            if service.certificate is not None:
+                sock = threads_tls.wrap(sock, service.certificate.context)
         except threads_tls.HandshakeError as error:
             with self._lock:
                 self._counters.connections += 1

@@ -4,8 +4,6 @@ Four things that ``ssl.SSLSocket`` does are not what a server of threads wants.
 
 ``wrap_socket`` closes the descriptor when it fails, and then the kernel may give the number to the
 next connection at once. So it is for the thread that accepts, before anybody knows the number.
-That also puts it in turn with a reload of the certificate, for it is what takes the certificate
-out of the context, and OpenSSL has no lock around either.
 
 ``shutdown`` throws the TLS away: whoever called it from another thread would have the connection's
 own go on in plaintext, and take ciphertext for what the peer says. ``shut_down`` goes past it.
@@ -34,15 +32,10 @@ class HandshakeError(Exception):
         self.reason = reason
 
 
-def blocking(context: ssl.SSLContext) -> ssl.SSLContext:
-    """Make the context fit for sockets of this kind."""
-    # OpenSSL 1.1.1 has no such option, and does not need it.
-    context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
-    return context
-
-
 def wrap(sock: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
     """Take over the socket, which is closed if that fails. Makes no handshake."""
+    # OpenSSL 1.1.1 has no such option, and does not need it.
+    context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     try:
         # If the peer is gone, wrap_socket leaves the descriptor to the garbage collector.
         sock.getpeername()

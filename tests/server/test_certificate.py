@@ -97,6 +97,18 @@ def test_a_reload_shows_the_new_certificate(own: Authority) -> None:
     assert serial_shown(certificate, own) != before
 
 
+def test_a_reload_writes_nothing_to_the_context_that_handshakes_are_made_from(
+    own: Authority,
+) -> None:
+    """It runs in a thread of its own, and OpenSSL would free what a handshake is copying."""
+    certificate = load(own.file)
+    before, in_use = serial_shown(certificate, own), certificate.context
+    own.renew()
+    assert certificate.reload()
+    certificate.context = in_use
+    assert serial_shown(certificate, own) == before
+
+
 @pytest.mark.parametrize("fault", ["missing", "garbage", "mismatch"])
 def test_a_reload_that_fails_leaves_the_old_one_in_use(
     own: Authority, tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture

@@ -332,7 +332,7 @@ def tls_pair(authority: Authority) -> Iterator[tuple[ssl.SSLSocket, ssl.SSLSocke
     here, there = socket.socketpair()
     with here, there:
         here.settimeout(TIMEOUT)
-        end = threads_tls.wrap(there, threads_tls.blocking(certificate.context))
+        end = threads_tls.wrap(there, certificate.context)
         shaking = threading.Thread(target=threads_tls.handshake, args=(end, TIMEOUT))
         shaking.start()
         client = authority.context().wrap_socket(
@@ -528,7 +528,7 @@ def test_every_reason_a_handshake_fails_for_is_the_peers(
         (b"GET / HTTP/1.1\r\n\r\n", Closed.HANDSHAKE_FAILED),
     ):
         here, there = socket.socketpair()
-        with here, threads_tls.wrap(there, threads_tls.blocking(certificate.context)) as end:
+        with here, threads_tls.wrap(there, certificate.context) as end:
             here.sendall(data)
             with caplog.at_level(logging.INFO), pytest.raises(threads_tls.HandshakeError) as caught:
                 threads_tls.handshake(end, 0.05)
