@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol, TypeVar
 
 from server.config import Settings
-from server.fds import borrowed
+from server.fds import borrowed, unacknowledged, unread
 from server.metrics import Closed
 from server.protocol import SleepProtocol
 
@@ -79,7 +79,7 @@ class Deadlines:
         now = time.monotonic()
         if self._line:
             for fd in self._part(live, self._line_round):
-                if (one := live.get(fd)) and one.lines and self._line_is_late(one.lines, now):
+                if (one := live.get(fd)) and one.lines and self._line_is_late(fd, one.lines, now):
                     yield one, Closed.LINE_TIMEOUT
         if self._idle or self._half_close:
             for fd in self._part(live, self._quiet_round):
@@ -91,7 +91,7 @@ class Deadlines:
         # A copy in one step: in the threads engine others come and go meanwhile.
         return [fd for fd in tuple(live) if fd % steps == turn]
 
-    def _line_is_late(self, lines: SleepProtocol, now: float) -> bool:
+    def _line_is_late(self, fd: int, lines: SleepProtocol, now: float) -> bool:
         """A line is timed as a whole: a byte now and then does not keep it going."""
         if not lines.in_line:
             return False
@@ -102,7 +102,8 @@ class Deadlines:
                 # It ended meanwhile, in its own thread; the time would be taken for the next one's.
                 lines.seen_at = None
             return False
-        return now - seen_at >= self._line
+        # If this process was stopped, the rest of the line may have come and lie unread.
+        return now - seen_at >= self._line and not _has_unread(fd)
 
     def _quiet_for_too_long(self, fd: int, one: Watched) -> Closed | None:
         if one.lines and one.lines.busy:
@@ -110,11 +111,27 @@ class Deadlines:
         try:
             with borrowed(fd) as sock:
                 info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+            state, sent, received = _TCP_INFO.unpack(info)
+            reason, limit = Closed.IDLE_TIMEOUT, self._idle
+            if state == _CLOSE_WAIT:
+                reason, limit = Closed.HALF_CLOSE_TIMEOUT, self._half_close
+            quiet = min(sent, received) / 1000
+            late = limit and quiet >= limit and not _is_our_turn(fd)
         except OSError:
             return None  # closed meanwhile
-        state, sent, received = _TCP_INFO.unpack(info)
-        quiet = min(sent, received) / 1000
-        if state == _CLOSE_WAIT:
-            late = self._half_close and quiet >= self._half_close
-            return Closed.HALF_CLOSE_TIMEOUT if late else None
-        return Closed.IDLE_TIMEOUT if self._idle and quiet >= self._idle else None
+        return reason if late else None
+
+
+def _has_unread(fd: int) -> bool:
+    try:
+        return unread(fd) > 0
+    except OSError:
+        return False  # closed meanwhile
+
+
+def _is_our_turn(fd: int) -> bool:
+    """Whether the peer waits for us: we have not read what it sent, and it has all that we sent.
+
+    That is so for long if this process was stopped, or if the connection was in the backlog.
+    """
+    return unread(fd) > 0 and not unacknowledged(fd)

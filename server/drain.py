@@ -14,15 +14,13 @@ happens to be empty, and a 16 MiB echo under way was truncated so on two engines
 All this is asked of the kernel, during the drain alone. No engine pays for it per echo.
 """
 
-import fcntl
 import socket
 import struct
-import termios
 import time
 from collections.abc import Callable, Iterable
 
 from server import logs
-from server.fds import borrowed
+from server.fds import borrowed, unacknowledged, unread
 
 INTERVAL = 0.05
 """Seconds between two looks at the connections."""
@@ -72,9 +70,7 @@ def is_quiet(fd: int, seconds: float) -> bool:
         with borrowed(fd) as sock:
             info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECEIVED.size)
         (milliseconds,) = _LAST_DATA_RECEIVED.unpack(info)
-        return milliseconds >= seconds * 1000 and not (
-            _queued(fd, termios.FIONREAD) or _queued(fd, termios.TIOCOUTQ)
-        )
+        return milliseconds >= seconds * 1000 and not (unread(fd) or unacknowledged(fd))
     except OSError:
         return True  # reset or closed: reading will say so
 
@@ -88,9 +84,3 @@ def shut_reading(fd: int) -> bool:
         # The peer's reset came first, and the engine is about to see it.
         logs.logger.debug("connection reset during the drain")
     return True
-
-
-def _queued(fd: int, request: int) -> int:
-    """Bytes unread or unacknowledged."""
-    (count,) = struct.unpack("i", fcntl.ioctl(fd, request, bytes(4)))
-    return int(count)

@@ -1,10 +1,13 @@
-"""A socket's options by its descriptor alone.
+"""A socket's options and queues by its descriptor alone.
 
 The engines hold their connections as sockets, streams or transports, and uvloop's transports give
 no socket that can be asked for everything. What they have in common is the descriptor.
 """
 
+import fcntl
 import socket
+import struct
+import termios
 
 
 class borrowed:
@@ -21,3 +24,18 @@ class borrowed:
 
     def __exit__(self, *_: object) -> None:
         self._sock.detach()
+
+
+def unread(fd: int) -> int:
+    """Bytes that have come and that nobody has received."""
+    return _queued(fd, termios.FIONREAD)
+
+
+def unacknowledged(fd: int) -> int:
+    """Bytes that were sent and that the peer's kernel has not acknowledged."""
+    return _queued(fd, termios.TIOCOUTQ)
+
+
+def _queued(fd: int, request: int) -> int:
+    (count,) = struct.unpack("i", fcntl.ioctl(fd, request, bytes(4)))
+    return int(count)

@@ -1,6 +1,7 @@
 """Deadlines: who is cut off, who is not, and never early."""
 
 import contextlib
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -151,6 +152,24 @@ def test_zero_is_no_deadline(start: Start) -> None:
     assert set(server.closed()) <= {"finished", "bad_line", "broken"}
 
 
+@pytest.mark.parametrize("service", ["echo", "sleep"])
+def test_what_came_while_the_server_was_stopped_is_answered(start: Start, service: str) -> None:
+    """A stopped process, as a suspended machine: all deadlines are over when it goes on."""
+    server = start("--idle-timeout", "0.2", "--half-close-timeout", "0.2")
+    with server.connect(service) as one, server.connect(service) as ended:
+        for sock in (one, ended):
+            sock.sendall(b"0\n")
+            assert receive(sock, 2) == b"0\n"
+        server.signal(signal.SIGSTOP)
+        one.sendall(b"0\n")
+        ended.sendall(b"0\n")
+        ended.shutdown(socket.SHUT_WR)
+        time.sleep(0.4)
+        server.signal(signal.SIGCONT)
+        assert receive(one, 2) == b"0\n"
+        assert receive(ended, 2) == b"0\n"
+
+
 def test_cutting_off_many_at_a_time_disturbs_nobody(start: Start) -> None:
     server = start("--idle-timeout", "1")
     with contextlib.ExitStack() as stack:
@@ -236,6 +255,41 @@ class TestLooks:
         one = One(accepted, lines)
         assert next(lines.feed(b"1\n")) is not None
         assert overdue({accepted.fileno(): one}, "--idle-timeout", "0.05", seconds=0.2) == []
+
+    @pytest.mark.parametrize("ended", [False, True])
+    def test_one_whose_request_we_have_not_read_is_not_idle(
+        self, pair: tuple[socket.socket, socket.socket], ended: bool
+    ) -> None:
+        """We were stopped, or it was in the backlog for longer than the deadline."""
+        client, accepted = pair
+        client.sendall(b"ping")
+        if ended:
+            client.shutdown(socket.SHUT_WR)
+        flags = ("--idle-timeout", "0.05", "--half-close-timeout", "0.05")
+        assert overdue({accepted.fileno(): One(accepted)}, *flags, seconds=0.2) == []
+
+    def test_one_that_takes_nothing_of_ours_is_idle_whatever_it_has_sent(
+        self, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        client, accepted = pair
+        client.sendall(b"ping")
+        accepted.setblocking(False)
+        send_until_stuck(accepted, bytes(65536), 1 << 26)
+        assert overdue(
+            {accepted.fileno(): One(accepted)}, "--idle-timeout", "0.05", seconds=0.2
+        ) == [Closed.IDLE_TIMEOUT]
+
+    def test_a_line_whose_rest_we_have_not_read_is_not_late(
+        self, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        client, accepted = pair
+        lines = SleepProtocol(100, 1)
+        assert next(lines.feed(b"0."), None) is None
+        client.sendall(b"1\n")
+        live = {accepted.fileno(): One(accepted, lines)}
+        assert overdue(live, "--line-timeout", "0.05", seconds=0.2) == []
+        assert accepted.recv(100) == b"1\n"
+        assert overdue(live, "--line-timeout", "0.05", seconds=0.2) == [Closed.LINE_TIMEOUT]
 
     def test_a_line_is_timed_from_its_own_beginning(
         self, pair: tuple[socket.socket, socket.socket]
