@@ -12,6 +12,7 @@ import json
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from typing import NoReturn
 
 from server import limits, parsers
@@ -315,7 +316,7 @@ def _read_file(file_name: str) -> dict[str, str]:
     try:
         with open(file_name, "rb") as file:
             table = tomllib.load(file)
-        texts = {key: str(value) for key, value in table.items()}
+        texts = {key: _text(value) for key, value in table.items()}
     except OSError as error:
         raise UsageError(
             f"cannot read {file_name!a}: {error.strerror}; --config takes a readable TOML file"
@@ -339,4 +340,9 @@ def _unknown(kind: str, name: str, known: Sequence[str], place: str = "") -> Usa
 
 def _toml_value(value: object) -> str:
     # JSON's strings are TOML's: what a file name may hold is escaped.
-    return str(value) if isinstance(value, int | float) else json.dumps(str(value))
+    return _text(value) if isinstance(value, int | float) else json.dumps(str(value))
+
+
+def _text(value: object) -> str:
+    """As it is written on the command line, where there are no exponents."""
+    return f"{Decimal(str(value)):f}" if isinstance(value, float) else str(value)

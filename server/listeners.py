@@ -73,15 +73,16 @@ def announce(listeners: Sequence[Listener]) -> None:
 def bind(name: str, address: Address, settings: Settings) -> socket.socket:
     """A listening socket; a UsageError if the address cannot be had."""
     family, sockaddr = _resolve(name, address)
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        set_up(sock, settings)
-        sock.bind(sockaddr)
-        sock.listen(settings.backlog)
-    except OSError as error:
-        sock.close()
-        raise UsageError(f"cannot listen on {name} {address}: {_explain(error)}") from None
+    with contextlib.ExitStack() as stack:
+        try:
+            sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            set_up(sock, settings)
+            sock.bind(sockaddr)
+            sock.listen(settings.backlog)
+        except OSError as error:
+            raise UsageError(f"cannot listen on {name} {address}: {_explain(error)}") from None
+        stack.pop_all()  # it is open, and the caller's
     return sock
 
 

@@ -121,6 +121,13 @@ class TestPrecedence:
         file.write_text(load(*given).as_toml())
         assert load(*flags) == load(**variables) == load("--config", str(file))
 
+    def test_a_time_is_a_decimal_number_however_short(self, tmp_path: Path) -> None:
+        file = tmp_path / "c10k.toml"
+        file.write_text(load("--idle-timeout", "0.00001").as_toml())
+        assert load("--config", str(file)).idle_timeout == 0.00001
+        file.write_text("idle-timeout = 1e-5")
+        assert load("--config", str(file)).idle_timeout == 0.00001
+
     def test_help_names_every_option(self) -> None:
         done = server("--help")
         assert done.returncode == 0
