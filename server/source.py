@@ -24,8 +24,15 @@ class WorkerState:
     """Seconds since its loop was last seen alive."""
 
 
+class SourceGone(Exception):
+    """Whoever knew has ended, and so has the server."""
+
+
 class Source(Protocol):
-    """The figures and the state of a server; safe to ask from any thread."""
+    """The figures and the state of a server; safe to ask from any thread.
+
+    Each method raises SourceGone in the last moments of a server.
+    """
 
     def snapshots(self) -> Sequence[Snapshot]:
         """Of each process that serves or has served; ``metrics.add`` makes them one."""

@@ -9,13 +9,17 @@ The two that cost something are made one at a time: asking often costs no more t
 """
 
 import http
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
 
 import runtime
 from server.admin.exposition import Exposition
 from server.admin.http import Request, Response
 from server.instance import State
-from server.source import Source, WorkerState
+from server.source import Source, SourceGone, WorkerState
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 ALIVE_WITHIN = 5.0
 """Seconds without a heartbeat after which a loop is held to hang. It beats four times a second."""
@@ -38,27 +42,47 @@ class Pages:
 
     async def respond(self, request: Request) -> Response:
         """The page at a path."""
+        try:
+            return await self._page(request)
+        except SourceGone as gone:
+            return Response(f"{gone}\n".encode(), http.HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def _page(self, request: Request) -> Response:
         match request.path:
             case "/livez":
-                workers = await runtime.run_in_thread(self._source.workers)
+                workers = await _ask(self._source.workers)
                 return _verdict("alive", is_alive(workers), workers)
             case "/readyz":
-                workers = await runtime.run_in_thread(self._source.workers)
+                workers = await _ask(self._source.workers)
                 return _verdict("ready", is_ready(workers), workers)
             case "/metrics":
                 async with self._one_at_a_time:
-                    text, kind = await runtime.run_in_thread(
-                        self._exposition.render, request.accept
-                    )
+                    text, kind = await _ask(self._exposition.render, request.accept)
                 return Response(text, content_type=kind)
             case "/tasks":
                 async with self._one_at_a_time:
-                    tasks = await runtime.run_in_thread(self._source.tasks)
+                    tasks = await _ask(self._source.tasks)
                 return Response(tasks.encode(errors="backslashreplace"))
             case "/":
                 return Response(INDEX)
             case _:
                 return Response(b"not found; there are:\n" + INDEX, http.HTTPStatus.NOT_FOUND)
+
+
+async def _ask(question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Ask the source, in a thread. That it is gone is an answer, and not a failure of the thread's,
+    which would be logged if the server ends while it is under way."""
+
+    def answer() -> T | SourceGone:
+        try:
+            return question(*args, **kwargs)
+        except SourceGone as gone:
+            return gone
+
+    found = await runtime.run_in_thread(answer)
+    if isinstance(found, SourceGone):
+        raise found
+    return found
 
 
 def is_alive(workers: Sequence[WorkerState]) -> bool:

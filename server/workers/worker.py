@@ -26,7 +26,7 @@ from server.errors import UsageError
 from server.instance import Instance, State
 from server.listeners import Listener
 from server.metrics import Snapshot
-from server.source import WorkerState
+from server.source import SourceGone, WorkerState
 from server.tls import Certificate
 from server.workers.control import Message, WorkerControl, say
 
@@ -109,7 +109,10 @@ class SupervisorSource:
     def _ask(self, word: str) -> Message:
         with self._lock:
             self._number += 1
-            say(self._sock, {"ask": word, "number": self._number})
+            try:
+                say(self._sock, {"ask": word, "number": self._number})
+            except (BrokenPipeError, ConnectionResetError):
+                raise SourceGone("the supervisor has ended") from None
             while True:
                 answer: Message = json.loads(self._read_line())
                 if answer["number"] == self._number:  # else it was given up
@@ -119,7 +122,7 @@ class SupervisorSource:
         while b"\n" not in self._incoming:
             data = self._sock.recv(65536)
             if not data:
-                raise OSError("the supervisor is gone")
+                raise SourceGone("the supervisor has ended")
             self._incoming += data
         line, _, self._incoming = self._incoming.partition(b"\n")
         return bytes(line)

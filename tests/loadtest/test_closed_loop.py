@@ -175,12 +175,12 @@ def test_opening_the_connections_is_not_in_the_cost_of_an_echo(out: Path) -> Non
     script = out / "dear.py"
     script.write_text(DEAR_CONNECTIONS)
     SCENARIOS["bulk-64k"].prepare(out)
-    peak = run(Plan(out, sys.executable, str(script)), "bulk-64k", 4, 4)
+    peak = run(Plan(out, sys.executable, str(script)), "bulk-64k", 4, 400)
     assert_it_counts(peak)
     assert peak.cpu_us is not None
     # Three of the four are accepted between the first look and the last connection, and a fifth
     # is waited for with the echoes.
-    assert peak.cpu_us * 4 < 250_000
+    assert peak.cpu_us * 400 < 250_000
 
 
 @needs_compiler

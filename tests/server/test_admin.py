@@ -32,7 +32,7 @@ from server.errors import UsageError
 from server.instance import Instance, State
 from server.listeners import Listener
 from server.metrics import SECONDS, Closed, Counters, Snapshot
-from server.source import InstanceSource, Source, WorkerState
+from server.source import InstanceSource, Source, SourceGone, WorkerState
 from tests.server.conftest import Start
 from tests.server.harness import (
     TIMEOUT,
@@ -594,6 +594,17 @@ class TestHostileInput:
             assert select.select([sock], [], [], TIMEOUT)[0]  # so it has been accepted
             assert eventually(lambda: sockets_of(server) == 1)
             assert len(receive_rest(sock)) < 20_000_000
+
+    def test_a_source_that_is_gone_is_no_fault(
+        self, server: AdminServer, source: Fake, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def gone() -> str:
+            raise SourceGone("the supervisor has ended")
+
+        source.describe = gone
+        answer = ask(server.address.port, "/tasks")
+        assert (answer.status, answer.body) == (503, "the supervisor has ended\n")
+        assert not caplog.records
 
     def test_no_bytes_whatever_end_the_server(self, source: Fake) -> None:
         pieces = st.sampled_from(
