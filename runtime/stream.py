@@ -37,6 +37,10 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 #: In the place of a socket that was closed.
 CLOSED = cast(socket.socket, ClosedSocket())
 
+#: A full buffer may have more behind it.  It counts as one operation of the budget, and one more
+#: for each 4 KiB of it: copying them takes as long, and a flood is not to outlast its turn.
+_BUDGET_SHIFT = 12
+
 BUSY_READING = "another task is reading this stream; one reader at a time"
 NO_BYTES = "cannot receive no bytes: that would look like the end of the stream"
 BUSY_WRITING = "another task is writing to this stream; one writer at a time"
@@ -127,7 +131,7 @@ class Stream(AsyncClosing, Source):
                         else:
                             self.readable = False
                     elif limit:
-                        executor.budget -= 1
+                        executor.budget -= 1 + (limit >> _BUDGET_SHIFT)
                     else:
                         raise ValueError(NO_BYTES)
                     return data

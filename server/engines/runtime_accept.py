@@ -25,6 +25,9 @@ from server.protocol import SleepProtocol
 ACCEPT_BURST = 64
 """Accepted in a row: a connect storm does not starve the connected."""
 
+CUT_BURST = 16
+"""Cut off in a row: a thousand that are overdue at the same time leave the others their turn."""
+
 
 class Connection:
     """A connection and its task, which serves it inside of ``with connection as stream:``."""
@@ -144,8 +147,10 @@ class Server:
         while True:
             await runtime.sleep(deadlines.interval)
             self.instance.beat(deadlines.interval)
-            for connection, reason in deadlines.overdue(self.live):
+            for number, (connection, reason) in enumerate(deadlines.overdue(self.live), start=1):
                 connection.cut_off(reason)
+                if number % CUT_BURST == 0:
+                    await runtime.yield_now()
 
     async def drain(self) -> None:
         """Answer what was received, cut off what is open at the deadline."""

@@ -187,6 +187,31 @@ async def operations_until_another_runs(stream: runtime.Stream) -> int:
     return done
 
 
+def test_a_reader_of_large_pieces_gives_way_after_fewer_of_them(run: Runner) -> None:
+    """Copying 64 KiB takes as long as a dozen small echoes, and a flood has always more."""
+
+    async def main() -> int:
+        left, right = stream_pair("unix")
+        right.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        chunk = bytes(65536)
+        done = 0
+
+        async def read() -> None:
+            nonlocal done
+            while True:
+                right.socket.send(chunk)
+                assert len(await left.recv(65536)) == 65536
+                done += 1
+
+        async with left, right:
+            reader = spawn(read())
+            await turns(1)
+            reader.cancel()
+            return done
+
+    assert 0 < run(main) <= BUDGET // 16
+
+
 def test_a_reader_of_short_pieces_behind_which_more_stands_gives_way_in_time(run: Runner) -> None:
     """Descriptors that are passed along cut the reads short, so none of them is a full one."""
 
