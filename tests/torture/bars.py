@@ -28,7 +28,7 @@ class Bar:
 
 ALLOCATOR = "what a library and the allocator keep is theirs"
 SHARE = "how those who are ready take turns is the library's, or the interpreter's"
-LIBUV_READS = "uvloop reads up to 256,000 bytes at a time, and holds what it cannot send"
+READS_MUCH = "asyncio and uvloop read up to 256 KiB at a time, and hold what they cannot send"
 LIBUV_SHEDS = "out of descriptors, libuv accepts with a spare one and closes at once"
 
 BARS = {
@@ -43,7 +43,7 @@ BARS = {
         Bar(2, "descriptors left 5 s after a storm of resets", 0),
         Bar(2, "memory with all open, the last time by the second", 1.05, "x", True, ALLOCATOR),
         Bar(2, "memory after a storm, the last by the second", 1.05, "x", True, ALLOCATOR),
-        Bar(3, "memory for each client that never reads", 128, "KiB", True, LIBUV_READS),
+        Bar(3, "memory for each client that never reads", 128, "KiB", True, READS_MUCH),
         Bar(3, "others that lost an answer", 0),
         Bar(3, "p99 of the others in calm", inf, "ms"),
         Bar(3, "p99 of the others while all fill their buffers at once", inf, "ms"),
