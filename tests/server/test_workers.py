@@ -18,6 +18,7 @@ import pytest
 
 from server import config, limits
 from server.errors import UsageError
+from server.source import SourceGone
 from server.workers import worker
 from server.workers.children import Backoff
 from tests.server.conftest import Start
@@ -705,7 +706,7 @@ def test_the_admin_port_knows_when_the_supervisor_is_gone() -> None:
     with theirs:
         source = worker.SupervisorSource(theirs)
         ours.close()
-        with pytest.raises(OSError, match="supervisor is gone"):
+        with pytest.raises(SourceGone, match="supervisor has ended"):
             source.tasks()
 
 
