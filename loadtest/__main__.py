@@ -8,12 +8,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from loadtest.addresses import parse_sources
+from loadtest.client.addresses import parse_sources
+from loadtest.client.options import (
+    argument,
+    payload_bytes,
+    positive_seconds,
+    seconds,
+    source_addresses,
+)
+from loadtest.closed_loop.scenarios import HOLD, SCENARIOS, parse_scenarios
 from loadtest.command import BAD_INPUT, Parser, positive
 from loadtest.compare import BadPlan, command_line, run_compare
 from loadtest.doctor import Need, run_doctor
-from loadtest.options import argument, payload_bytes, positive_seconds, seconds, source_addresses
-from loadtest.plan import (
+from loadtest.runs.plan import (
     DEFAULT_MODES,
     ECHOES_PER_SECOND,
     MODES,
@@ -22,7 +29,6 @@ from loadtest.plan import (
     parse_modes,
     resolve_counts,
 )
-from loadtest.scenarios import HOLD, SCENARIOS, parse_scenarios
 
 EXAMPLES = """\
 examples:
@@ -49,9 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["bench"]:
         # Its own program: with everything it needs imported only if it is asked for.
-        from loadtest import peak
+        from loadtest.closed_loop import bench
 
-        return peak.main(arguments[1:])
+        return bench.main(arguments[1:])
     parser = _parser()
     parsed = parser.parse_args(arguments)
     if parsed.command == "doctor":

@@ -14,24 +14,24 @@ from types import FrameType
 
 from rich.console import Console
 
-from loadtest.addresses import parse_sources
-from loadtest.closed_loop import run_loop
+from loadtest.client.addresses import parse_sources
+from loadtest.closed_loop.limit import buildable
+from loadtest.closed_loop.loop import run_loop
+from loadtest.closed_loop.scenarios import HOLD, available
 from loadtest.command import INTERRUPTED
 from loadtest.doctor import check_machine, explain_shortage, short_of
-from loadtest.fds import raise_fd_limit
-from loadtest.journal import CannotResume, Header, Journal
-from loadtest.judge import make_row
-from loadtest.limit import buildable
-from loadtest.machine import Machine, describe_machine, utc_now
-from loadtest.pinning import Cores, choose_cores, pinned
-from loadtest.plan import Job, Plan
-from loadtest.progress import Reporter
-from loadtest.report import write_report
-from loadtest.results import SCHEMA, Peak, Results, Row, write_json
-from loadtest.run import Observed, run_once
-from loadtest.scenarios import HOLD, available
-from loadtest.summary import compare_runs, slopes
-from loadtest.table import print_results, run_line
+from loadtest.host.fds import raise_fd_limit
+from loadtest.host.machine import Machine, describe_machine, utc_now
+from loadtest.host.pinning import Cores, choose_cores, pinned
+from loadtest.report.page import write_report
+from loadtest.results.schema import SCHEMA, Peak, Results, Row, write_json
+from loadtest.results.summary import compare_runs, slopes
+from loadtest.results.table import print_results, run_line
+from loadtest.runs.journal import CannotResume, Header, Journal
+from loadtest.runs.judge import make_row
+from loadtest.runs.plan import Job, Plan
+from loadtest.runs.progress import Reporter
+from loadtest.runs.run import Observed, run_once
 
 
 class BadPlan(Exception):

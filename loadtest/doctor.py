@@ -14,9 +14,9 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from loadtest import kernel
-from loadtest.fds import SPARE_FDS, fd_limit
-from loadtest.pinning import choose_cores
+from loadtest.host import kernel
+from loadtest.host.fds import SPARE_FDS, fd_limit
+from loadtest.host.pinning import choose_cores
 
 # Both sides on this machine, the hungriest engine (a thread per connection) and the kernel's
 # socket buffers: generous, measured at about 50 KB.

@@ -10,12 +10,12 @@ from locust import events, html, stats
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
-from loadtest.buckets import bucket_response_time
-from loadtest.monitor import Monitor
-from loadtest.options import LoadOptions, add_options
-from loadtest.recorder import Recorder
-from loadtest.users import HELD, TIMES, EchoUser, SleepUser
-from loadtest.workers import Alone, Team, Workers, report_to_master
+from loadtest.client.buckets import bucket_response_time
+from loadtest.client.monitor import Monitor
+from loadtest.client.options import LoadOptions, add_options
+from loadtest.client.recorder import Recorder
+from loadtest.client.users import HELD, TIMES, EchoUser, SleepUser
+from loadtest.client.workers import Alone, Team, Workers, report_to_master
 
 __all__ = ["EchoUser", "SleepUser"]
 

@@ -18,7 +18,7 @@ from types import TracebackType
 
 import psutil
 
-from loadtest.figures import LineTail, LoadResult, Progress, decode
+from loadtest.results.figures import LineTail, LoadResult, Progress, decode
 
 REPOSITORY = Path(__file__).parent.parent.parent
 LOCUSTFILE = REPOSITORY / "loadtest" / "locustfile.py"

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from loadtest.figures import Curve, Failure, Fairness, Summary
-from loadtest.machine import Machine
-from loadtest.results import SCHEMA, Asked, Peak, Results, Row, write_json
-from loadtest.sampler import Sample
-from loadtest.summary import compare_runs, slopes
+from loadtest.host.machine import Machine
+from loadtest.results.figures import Curve, Failure, Fairness, Summary
+from loadtest.results.schema import SCHEMA, Asked, Peak, Results, Row, write_json
+from loadtest.results.summary import compare_runs, slopes
+from loadtest.runs.sampler import Sample
 
 MODES = ("runtime", "threads", "uvloop", "uvloop-protocol", "asyncio", "c-epoll")
 SCENARIOS = ("hold", "echo", "bulk-64k", "bulk-16m", "churn")

@@ -2,7 +2,14 @@
 
 import pytest
 
-from loadtest.addresses import MAX_SOURCES, Target, dial, parse_sources, parse_target, resolve
+from loadtest.client.addresses import (
+    MAX_SOURCES,
+    Target,
+    dial,
+    parse_sources,
+    parse_target,
+    resolve,
+)
 from tests.loadtest.harness import HostileServer, honest
 
 

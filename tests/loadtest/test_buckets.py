@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.buckets import CEILING_MS, bucket_response_time
+from loadtest.client.buckets import CEILING_MS, bucket_response_time
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from loadtest.addresses import Target
-from loadtest.closed_loop import run_loop
-from loadtest.pinning import choose_cores
-from loadtest.plan import Job
-from loadtest.progress import Reporter
-from loadtest.results import Peak
-from loadtest.scenarios import REDIS, SCENARIOS, available, binary
+from loadtest.client.addresses import Target
+from loadtest.closed_loop.loop import run_loop
+from loadtest.closed_loop.scenarios import REDIS, SCENARIOS, available, binary
+from loadtest.host.pinning import choose_cores
+from loadtest.results.schema import Peak
+from loadtest.runs.plan import Job
+from loadtest.runs.progress import Reporter
 from tests.loadtest import harness
 from tests.loadtest.harness import PATIENCE, HostileServer, run_loadtest
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from loadtest.connection import (
+from loadtest.client.connection import (
     WINDOW,
     Connection,
     EarlyAnswer,

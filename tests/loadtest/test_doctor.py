@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from loadtest.doctor import Need, check_machine, explain_shortage, short_of
-from loadtest.kernel import port_range
+from loadtest.host.kernel import port_range
 from tests.loadtest.harness import REPOSITORY, run_loadtest
 
 

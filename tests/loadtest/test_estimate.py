@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.estimate import RUNS_TO_RANK, Estimate, difference, estimate, line, ratio
+from loadtest.results.estimate import RUNS_TO_RANK, Estimate, difference, estimate, line, ratio
 
 figures = st.floats(min_value=0.01, max_value=1e9)
 few = st.lists(figures, min_size=1, max_size=9)

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.figures import Failure, Fairness, LineTail, LoadResult, Progress, decode, encode
+from loadtest.results.figures import (
+    Failure,
+    Fairness,
+    LineTail,
+    LoadResult,
+    Progress,
+    decode,
+    encode,
+)
 
 PROGRESS = Progress(at=1.5, phase="ramp", users=3, held=2, lost=0, requests=7, failures=1)
 RESULT = LoadResult(

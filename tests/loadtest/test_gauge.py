@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from loadtest.connection import Connection
-from loadtest.gauge import Gauge
+from loadtest.client.connection import Connection
+from loadtest.client.gauge import Gauge
 from tests.loadtest.conftest import Server
 from tests.loadtest.harness import HostileServer, closing_after_one, honest
 

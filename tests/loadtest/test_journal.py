@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from loadtest.journal import EARLIER, NAME, CannotResume, Header, Journal
-from loadtest.results import SCHEMA
+from loadtest.results.schema import SCHEMA
+from loadtest.runs.journal import EARLIER, NAME, CannotResume, Header, Journal
 from tests.loadtest.sample_results import MACHINE, sample_peak, sample_results, sample_row, void
 
 NOISE = random.Random(5)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.figures import Failure, LoadResult
-from loadtest.judge import make_row
-from loadtest.kernel import ListenCounters
-from loadtest.plan import Job, Plan
-from loadtest.run import Census, Observed
-from loadtest.sampler import Sample
+from loadtest.host.kernel import ListenCounters
+from loadtest.results.figures import Failure, LoadResult
+from loadtest.runs.judge import make_row
+from loadtest.runs.plan import Job, Plan
+from loadtest.runs.run import Census, Observed
+from loadtest.runs.sampler import Sample
 
 PLAN = Plan(
     modes=("runtime",),

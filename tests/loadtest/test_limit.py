@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from loadtest.addresses import Target
-from loadtest.compiled import CannotCompile
-from loadtest.engine_process import running_engine
-from loadtest.limit import LIMIT, binary, build, buildable
-from loadtest.progress import Reporter
-from loadtest.run_files import RunFiles
+from loadtest.client.addresses import Target
+from loadtest.closed_loop.compiled import CannotCompile
+from loadtest.closed_loop.limit import LIMIT, binary, build, buildable
+from loadtest.runs.engine_process import running_engine
+from loadtest.runs.progress import Reporter
+from loadtest.runs.run_files import RunFiles
 from tests.loadtest.harness import PATIENCE
 
 MIB = 1 << 20

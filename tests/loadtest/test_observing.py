@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import kernel
-from loadtest.child import Child, RunFailed
-from loadtest.fds import fd_limit
-from loadtest.machine import describe_machine, git_revision
-from loadtest.pinning import choose_cores, pinned
-from loadtest.sampler import Sample, Sampler, cpu_use
+from loadtest.host import kernel
+from loadtest.host.fds import fd_limit
+from loadtest.host.machine import describe_machine, git_revision
+from loadtest.host.pinning import choose_cores, pinned
+from loadtest.runs.child import Child, RunFailed
+from loadtest.runs.sampler import Sample, Sampler, cpu_use
 from tests.loadtest.harness import HostileServer, honest
 
 

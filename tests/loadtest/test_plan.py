@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.closed_loop.scenarios import parse_scenarios
 from loadtest.doctor import largest_fit
-from loadtest.plan import (
+from loadtest.runs.plan import (
     MODES,
     Job,
     Plan,
@@ -15,7 +16,6 @@ from loadtest.plan import (
     parse_modes,
     resolve_counts,
 )
-from loadtest.scenarios import parse_scenarios
 
 PLAN = Plan(
     modes=("runtime", "threads", "uvloop"),

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from loadtest.progress import Reporter
+from loadtest.runs.progress import Reporter
 
 
 def console(terminal: bool) -> Console:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from loadtest.report import answer, render
-from loadtest.results import Results, Row
+from loadtest.report.page import answer, render
+from loadtest.results.schema import Results, Row
 from tests.loadtest.sample_results import sample_row, with_rows
 
 NOISE = random.Random(1)

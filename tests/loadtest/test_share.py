@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.share import Share, served, together
-from loadtest.times import Times
+from loadtest.client.share import Share, served, together
+from loadtest.client.times import Times
 
 
 def share(*requests: int) -> Share:

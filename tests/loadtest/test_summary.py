@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from loadtest.results import Comparison, Peak, Row
-from loadtest.summary import compare_runs, slopes, value
+from loadtest.results.schema import Comparison, Peak, Row
+from loadtest.results.summary import compare_runs, slopes, value
 from tests.loadtest.sample_results import (
     client_limited,
     sample_peak,

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from loadtest.results import Results
-from loadtest.table import print_results, run_line
+from loadtest.results.schema import Results
+from loadtest.results.table import print_results, run_line
 from tests.loadtest.sample_results import (
     client_limited,
     sample_peak,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.times import Times
+from loadtest.client.times import Times
 
 MICROSECOND = 1e-6
 seconds = st.floats(min_value=MICROSECOND, max_value=3000.0)

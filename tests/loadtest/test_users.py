@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from loadtest.figures import Progress
+from loadtest.results.figures import Progress
 from tests.loadtest import harness
 from tests.loadtest.conftest import Server
 from tests.loadtest.harness import LOCUSTFILE, REPOSITORY, Finished, HostileServer, LocustRun

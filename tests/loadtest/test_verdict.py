@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from loadtest.figures import Failure
-from loadtest.results import Row
-from loadtest.verdict import judge
+from loadtest.results.figures import Failure
+from loadtest.results.schema import Row
+from loadtest.runs.verdict import judge
 from tests.loadtest.sample_results import sample_row
 
 GOOD = sample_row("runtime", 1000, 1, random.Random(1))

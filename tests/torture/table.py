@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Literal
 
-from loadtest.machine import describe_machine
+from loadtest.host.machine import describe_machine
 from tests.server.harness import MODES
 from tests.torture.bars import TITLES, Bar
 

@@ -1,0 +1,1 @@
+"""What runs inside Locust: users, their connections, and what is recorded of them."""

@@ -1,0 +1,1 @@
+"""The machine: its limits, its cores, and what its kernel tells of a process."""

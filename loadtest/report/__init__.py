@@ -1,0 +1,1 @@
+"""`report.html`, from the results alone."""
