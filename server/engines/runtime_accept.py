@@ -121,7 +121,7 @@ class Server:
             stream.close()
             return
         connection = Connection(self, stream, host)
-        self.live[stream.socket.fileno()] = connection
+        self.live[stream.fd] = connection  # the stream's own number: another int is 32 bytes more
         self.counters.connections += 1
         connection.task = runtime.spawn(handler(connection))
 
