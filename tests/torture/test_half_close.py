@@ -91,6 +91,10 @@ def proxied(haproxy: str, port: int, directory: Path) -> Iterator[int]:
         config.write_text(
             "global\n"
             "  maxconn 200\n"
+            # With epoll or poll, HAProxy 2.6 takes a short read beside a hang-up for the end of the
+            # stream, and drops what stood behind it: 22 of 400 of these before any echo server.
+            "  noepoll\n"
+            "  nopoll\n"
             "defaults\n"
             "  mode tcp\n"
             "  timeout connect 5s\n"
