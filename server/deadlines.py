@@ -3,7 +3,7 @@
 A timer per connection would be set anew at each echo, and a time of last use stored at each echo.
 Neither is needed, because the kernel keeps that time already: ``TCP_INFO`` says how long ago data
 last came and went. So an engine comes by every ``interval`` seconds, a part of the connections is
-looked at, and after a few steps all have been. An echo pays nothing, a thousand looks a second
+looked at, and after a few steps all have been. An echo pays nothing, hundreds of looks a second
 cost a few milliseconds, and a connection is closed up to half of its deadline late, never early.
 
 What a peer does not take is not looked for here. ``TCP_USER_TIMEOUT``, which accepted sockets
@@ -30,8 +30,12 @@ SHORTEST_INTERVAL = 0.01
 STEPS = 16
 """Into at least so many the shortest deadline is divided, so that no step has many looks."""
 
-ROUNDS = 4
-"""Each connection is looked at so many times in the time of its deadline."""
+QUIET_ROUNDS = 2
+"""An idle connection is looked at so many times in the time of its deadline: each look costs."""
+
+LINE_ROUNDS = 6
+"""The same for one in a line: the first look, which a newcomer has in its second round at the
+latest, only sees that a line has begun."""
 
 _CLOSE_WAIT = 8
 """The peer has ended its side and we have not (enum in net/tcp_states.h)."""
@@ -52,6 +56,27 @@ class Watched(Protocol):
 C = TypeVar("C", bound=Watched)
 
 
+class Round:
+    """Descriptors in turn: each once in so many steps, as far as they were there at the first.
+
+    They are small numbers without large gaps, so a part of them is a stride through their range,
+    and a step need not go through ten thousand to find its hundred.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._turn = -1
+        self._end = 0
+
+    def part(self, live: Mapping[int, object]) -> range:
+        """What to look for at the next step. What is not open, or not yet, is among it."""
+        self._turn = (self._turn + 1) % self._steps
+        if self._turn == 0:
+            # A copy in one step: in the threads engine others come and go meanwhile.
+            self._end = max(tuple(live), default=-1) + 1
+        return range(self._turn, self._end, self._steps)
+
+
 class Deadlines:
     """The deadlines of one server's connections. A time of 0 in the settings is no deadline."""
 
@@ -63,33 +88,26 @@ class Deadlines:
         steps = (each / STEPS for each in (shortest, self._line) if each)
         self.interval = max(SHORTEST_INTERVAL, min([LONGEST_INTERVAL, *steps]))
         """Seconds between two calls of ``overdue``."""
-        self._quiet_round = self._steps(shortest)
-        self._line_round = self._steps(self._line)
-        self._step = 0
+        self._quiet_round = Round(self._steps(shortest, QUIET_ROUNDS))
+        self._line_round = Round(self._steps(self._line, LINE_ROUNDS))
 
-    def _steps(self, deadline: float) -> int:
-        return max(1, round(deadline / ROUNDS / self.interval))
+    def _steps(self, deadline: float, rounds: int) -> int:
+        return max(1, int(deadline / rounds / self.interval))
 
     def overdue(self, live: Mapping[int, C]) -> Iterator[tuple[C, Closed]]:
         """Look at this step's part of the connections, given by descriptor.
 
         Yields those to be closed, and why; closing may change ``live``.
         """
-        self._step += 1
         now = time.monotonic()
         if self._line:
-            for fd in self._part(live, self._line_round):
+            for fd in self._line_round.part(live):
                 if (one := live.get(fd)) and one.lines and self._line_is_late(fd, one.lines, now):
                     yield one, Closed.LINE_TIMEOUT
         if self._idle or self._half_close:
-            for fd in self._part(live, self._quiet_round):
+            for fd in self._quiet_round.part(live):
                 if (one := live.get(fd)) and (reason := self._quiet_for_too_long(fd, one)):
                     yield one, reason
-
-    def _part(self, live: Mapping[int, C], steps: int) -> list[int]:
-        turn = self._step % steps
-        # A copy in one step: in the threads engine others come and go meanwhile.
-        return [fd for fd in tuple(live) if fd % steps == turn]
 
     def _line_is_late(self, fd: int, lines: SleepProtocol, now: float) -> bool:
         """A line is timed as a whole: a byte now and then does not keep it going."""

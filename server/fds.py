@@ -16,7 +16,7 @@ class borrowed:
     __slots__ = ("_sock",)
 
     def __init__(self, fd: int) -> None:
-        # The family is not looked at by what is asked here, and finding it out is a system call.
+        # None of this is looked at by what is asked here, and what is not told is asked for.
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
 
     def __enter__(self) -> socket.socket:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from server import config
-from server.deadlines import Deadlines
+from server.deadlines import Deadlines, Round
 from server.metrics import Closed
 from server.protocol import SleepProtocol
 from tests.server.conftest import Start
@@ -216,7 +216,7 @@ def overdue(live: dict[int, One], *flags: str, seconds: float) -> list[Closed]:
 
 
 class TestLooks:
-    def test_each_is_looked_at_within_a_quarter_of_the_deadline(
+    def test_each_is_looked_at_within_half_of_the_deadline(
         self, pair: tuple[socket.socket, socket.socket]
     ) -> None:
         # Whatever the descriptor is, which decides in which step its turn comes.
@@ -226,6 +226,20 @@ class TestLooks:
         assert overdue(live, "--idle-timeout", "0.2", seconds=0.5) == [Closed.IDLE_TIMEOUT] * 20
         for sock in socks:
             sock.close()
+
+    def test_every_descriptor_has_its_turn_in_each_round_and_none_has_two(self) -> None:
+        live = dict.fromkeys([3, 4, 5, 8, 9, 20, 41])
+        for steps in (1, 2, 7, 100):
+            round_ = Round(steps)
+            for _ in range(3):
+                looked = [fd for _ in range(steps) for fd in round_.part(live) if fd in live]
+                assert sorted(looked) == sorted(live)
+
+    def test_who_comes_during_a_round_has_a_turn_in_the_next(self) -> None:
+        round_ = Round(4)
+        assert not [fd for fd in round_.part({}) if fd == 9]
+        live = {9: None}
+        assert 9 in [fd for _ in range(7) for fd in round_.part(live)]
 
     def test_one_that_is_closed_meanwhile_is_passed_over(
         self, pair: tuple[socket.socket, socket.socket]
