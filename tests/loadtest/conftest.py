@@ -1,4 +1,4 @@
-"""Fixtures: real servers, known by their command line as the load tests know them."""
+"""Fixtures: real servers, known by their command line as the load tests know them; a browser."""
 
 import os
 import subprocess
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.loadtest.browser import Browser, missing, running_browser
 from tests.loadtest.harness import PATIENCE, REPOSITORY
 
 
@@ -59,3 +60,12 @@ def asyncio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
 def runtime_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with running_server("runtime", tmp_path_factory.mktemp("server")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One for all tests of a module: it takes seconds to start."""
+    if reason := missing():
+        pytest.skip(reason)
+    with running_browser() as browser:
+        yield browser
