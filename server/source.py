@@ -42,6 +42,10 @@ class Source(Protocol):
         """Those that are alive."""
         ...
 
+    def processes(self) -> Sequence[int]:
+        """The pids of all that the server consists of; whoever has forked others comes first."""
+        ...
+
     def tasks(self) -> str:
         """What each task or thread is doing."""
         ...
@@ -59,6 +63,9 @@ class InstanceSource:
     def workers(self) -> Sequence[WorkerState]:
         instance = self._instance
         return [WorkerState(os.getpid(), instance.state, beat_age(instance))]
+
+    def processes(self) -> Sequence[int]:
+        return [os.getpid()]
 
     def tasks(self) -> str:
         return self._instance.describe_tasks()

@@ -22,6 +22,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from server.admin.processes import use
 from server.instance import State
 from server.metrics import SECONDS, HistogramSnapshot, add
 from server.source import Source
@@ -35,8 +36,7 @@ class Exposition:
     def __init__(self, source: Source, mode: str) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_ServerCollector(source, mode))
-        # Of the process that has the admin port: the only one, or the workers' parent.
-        ProcessCollector(registry=self._registry)
+        self._registry.register(_ProcessCollector(source))
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The text, and its content type, in the format that an ``Accept`` header asks for."""
@@ -98,6 +98,34 @@ class _ServerCollector(Collector):
             "Time since a loop was last seen alive, of the worker where it is longest.",
             max((each.beat_age for each in workers), default=0.0),
         )
+
+
+class _ProcessCollector(Collector):
+    """The standard `process_` metrics: three of all processes, the rest of the one that answers."""
+
+    SUMMED = ("process_resident_memory_bytes", "process_cpu_seconds")
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._own = ProcessCollector(registry=None)
+        self._cpu_seconds = 0.0
+
+    def collect(self) -> Iterator[Metric]:
+        yield from (each for each in self._own.collect() if each.name not in self.SUMMED)
+        used = use(self._source.processes())
+        # A worker that ends between two looks is in neither; a counter must not go backwards.
+        self._cpu_seconds = max(self._cpu_seconds, used.cpu_seconds)
+        yield CounterMetricFamily(
+            "process_cpu_seconds",
+            "User and system CPU time of all processes, ended ones included.",
+            self._cpu_seconds,
+        )
+        yield GaugeMetricFamily(
+            "process_resident_memory_bytes",
+            "Resident memory of all processes; shared pages count in each.",
+            used.resident_bytes,
+        )
+        yield GaugeMetricFamily("process_threads", "Threads of all processes.", used.threads)
 
 
 def _counter(name: str, help_text: str, value: int) -> Metric:

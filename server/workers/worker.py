@@ -88,6 +88,7 @@ class SupervisorSource:
     def __init__(self, sock: socket.socket) -> None:
         sock.settimeout(self.TIMEOUT)
         self._sock = sock
+        self._supervisor = os.getppid()
         # Not a file of the socket's: after one timeout that would never read again.
         self._incoming = bytearray()
         self._number = 0
@@ -102,6 +103,9 @@ class SupervisorSource:
             WorkerState(pid, State(state), beat_age)
             for pid, state, beat_age in self._ask("workers")["workers"]
         ]
+
+    def processes(self) -> Sequence[int]:
+        return [self._supervisor, os.getpid(), *(each.pid for each in self.workers())]
 
     def tasks(self) -> str:
         return str(self._ask("tasks")["tasks"])

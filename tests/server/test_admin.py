@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import logging
+import os
 import re
 import select
 import shutil
@@ -62,6 +63,9 @@ class Fake:
 
     def workers(self) -> Sequence[WorkerState]:
         return self.states
+
+    def processes(self) -> Sequence[int]:
+        return [os.getpid()]
 
     def tasks(self) -> str:
         return self.describe()
@@ -352,6 +356,58 @@ class TestMetrics:
             'c10k_closes_total{reason="broken"}': 1,
             'c10k_closes_total{reason="bad_line"}': 1,
         }
+
+
+def tree(server: ServerProcess) -> list[psutil.Process]:
+    root = psutil.Process(server.process.pid)
+    return [root, *root.children(recursive=True)]
+
+
+class TestProcesses:
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_memory_and_threads_are_those_of_all_processes(
+        self, start: Start, workers: int
+    ) -> None:
+        server = start(f"--workers={workers}", "--admin=127.0.0.1:0")
+        found = samples(ask(server.port("admin"), "/metrics").body)
+        processes = tree(server)
+        assert len(processes) == (4 if workers == 2 else 1)
+        rss = sum(each.memory_info().rss for each in processes)
+        assert found["process_resident_memory_bytes"] == pytest.approx(rss, rel=0.1)
+        threads = sum(len(os.listdir(f"/proc/{each.pid}/task")) for each in processes)
+        # The thread in which a page is made may come or go between the two looks.
+        assert abs(found["process_threads"] - threads) <= 2
+
+    def test_cpu_of_a_worker_that_has_ended_stays_in_the_sum(self, start: Start) -> None:
+        server = start("--workers=2", "--admin=127.0.0.1:0")
+        port = server.port("admin")
+
+        def total() -> float:
+            return samples(ask(port, "/metrics").body)["process_cpu_seconds_total"]
+
+        def work(seconds: float) -> int:
+            """Have one worker spend so much, and say which it was."""
+            before = {pid: cpu_of(pid) for pid in server.workers()}
+            with server.connect("echo") as sock:
+                while True:
+                    sock.sendall(b"x" * 65536)
+                    receive(sock, 65536)
+                    spent = {pid: cpu_of(pid) - cpu for pid, cpu in before.items()}
+                    if max(spent.values()) >= seconds:
+                        return max(spent, key=lambda pid: spent[pid])
+
+        victim = work(0.3)
+        before = total()
+        os.kill(victim, signal.SIGKILL)
+        assert eventually(lambda: victim not in server.workers() and len(server.workers()) == 3)
+        assert total() >= before
+        work(0.2)
+        assert total() >= before + 0.2
+
+
+def cpu_of(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
 
 
 def when_idle(port: int) -> dict[str, float]:
