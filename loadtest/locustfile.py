@@ -15,6 +15,7 @@ from loadtest.client.monitor import Monitor
 from loadtest.client.options import LoadOptions, add_options
 from loadtest.client.recorder import Recorder
 from loadtest.client.users import HELD, TIMES, EchoUser, SleepUser
+from loadtest.client.web_tab import add_connections_tab
 from loadtest.client.workers import Alone, Team, Workers, report_to_master
 
 __all__ = ["EchoUser", "SleepUser"]
@@ -48,6 +49,8 @@ def lead(environment: Environment, team: Team) -> None:
     hooks: Any = environment.events
     hooks.test_start.add_listener(lambda **_: monitor.start())
     hooks.test_stopping.add_listener(lambda **_: monitor.stop())
+    if environment.web_ui:
+        add_connections_tab(environment, environment.web_ui, team)
 
 
 def check_options(parser: Any) -> None:

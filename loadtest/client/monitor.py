@@ -50,6 +50,8 @@ class Monitor:
 
     def stop(self) -> None:
         """Called while the users still run: what has been measured so far is the result."""
+        if self._phases_greenlet is None:
+            return  # a web UI that ends says so also of a test that never began
         self._finish()
         if self._phases_greenlet is not gevent.getcurrent():
             gevent.kill(self._phases_greenlet)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from loadtest.client.addresses import Target, parse_sources, parse_target
+from loadtest.client.server_metrics import parse_page
 
 T = TypeVar("T")
 
@@ -88,6 +89,13 @@ def target(value: str) -> str:
     return value
 
 
+def metrics_page(value: str) -> str:
+    """The address of a page of metrics, checked but left as text; "" is none."""
+    if value:
+        parse_page(value)
+    return value
+
+
 def argument(check: Callable[[str], T]) -> Callable[[str], T]:
     """Let argparse report what `check` says, not just "invalid value"."""
 
@@ -154,6 +162,14 @@ def add_options(parser: Any) -> None:
         default=30.0,
         metavar="SECONDS",
         help="An answer that takes longer is a failure (default 30; SleepUser adds its sleep)",
+    )
+    parser.add_argument(
+        "--server-metrics",
+        type=argument(metrics_page),
+        default="",
+        metavar="http://HOST:PORT/metrics",
+        help="Where a server elsewhere (its --admin) tells its memory, CPU and threads, for the "
+        "web UI's Connections tab. Default: the process that listens on --host, on this machine",
     )
     parser.add_argument(
         "--hold",

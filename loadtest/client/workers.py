@@ -3,7 +3,8 @@
 Workers tell their shares in the reports that Locust has them send every three seconds anyway
 (`report_to_master`), and are told of each phase in a message of ours. So the master knows how
 many connections are held as of three seconds ago at most; each worker begins and ends the hold by
-its own clock, at the moment that it is told to.
+its own clock, at the moment that it is told to. A share stays as it was at the end of the hold;
+what is held and lost at the moment of the report goes beside it.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ from loadtest.results.figures import Phase
 
 PHASE = "c10k-phase"
 SHARE = "c10k-share"
+NOW = "c10k-held-and-lost"
 
 
 class Team(Protocol):
@@ -73,11 +75,13 @@ class Workers:
     def __init__(self, environment: Environment, runner: MasterRunner) -> None:
         self._runner = runner
         self._shares: dict[str, Share] = {}
+        self._now: dict[str, tuple[int, int]] = {}
         hooks: Any = environment.events
         hooks.worker_report.add_listener(self._on_report)
 
     def start(self) -> None:
         self._shares.clear()
+        self._now.clear()
 
     def stop(self) -> None:
         """They stop by themselves, when Locust tells them to."""
@@ -93,10 +97,10 @@ class Workers:
         )
 
     def held(self) -> int:
-        return sum(share.held for share in self._current())
+        return sum(self._now.get(client, (0, 0))[0] for client in self._present())
 
     def lost(self) -> int:
-        return sum(share.lost for share in self._current())
+        return sum(self._now.get(client, (0, 0))[1] for client in self._present())
 
     def whole(self) -> Whole:
         return together(self._current())
@@ -111,6 +115,8 @@ class Workers:
     def _on_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
         if SHARE in data:
             self._shares[client_id] = Share(**data[SHARE])
+            held, lost = data[NOW]
+            self._now[client_id] = held, lost
 
 
 def report_to_master(environment: Environment, runner: WorkerRunner, recorder: Recorder) -> None:
@@ -121,6 +127,7 @@ def report_to_master(environment: Environment, runner: WorkerRunner, recorder: R
 
     def on_report(data: dict[str, Any], **_: Any) -> None:
         data[SHARE] = dataclasses.asdict(recorder.share())
+        data[NOW] = recorder.held, recorder.lost
 
     hooks: Any = environment.events
     hooks.test_start.add_listener(lambda **_: recorder.start())

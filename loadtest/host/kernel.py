@@ -7,11 +7,13 @@ Missing files mean an older kernel or a stricter container, and read as None or 
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 TCP_ESTABLISHED = "01"
+TCP_LISTEN = "0A"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,77 @@ def established(pid: int, host: str, port: int) -> int:
             _, local, _, state, _ = line.split(maxsplit=4)
             count += local == wanted and state == TCP_ESTABLISHED
     return count
+
+
+@dataclass(frozen=True)
+class ListeningSocket:
+    """A numeric address that is listened on, and the number by which /proc/PID/fd names the
+    socket; 0 if the kernel keeps it to itself."""
+
+    address: str
+    inode: int
+
+
+def listening_on(port: int) -> list[ListeningSocket]:
+    """Who listens on a TCP port, in this network namespace.
+
+    The kernel lists those who listen before all other sockets (its documentation of
+    /proc/net/tcp says so), so that with 10,000 connections this reads no more than with none.
+    """
+    return [*_listening(Path("/proc/net/tcp"), port), *_listening(Path("/proc/net/tcp6"), port)]
+
+
+def _listening(table: Path, port: int) -> Iterator[ListeningSocket]:
+    try:
+        lines = table.open()
+    except FileNotFoundError:
+        return  # no IPv6 here
+    with lines:
+        next(lines)
+        for line in lines:
+            fields = line.split()
+            if fields[3] != TCP_LISTEN:
+                return
+            address, _, number = fields[1].partition(":")
+            if int(number, 16) == port:
+                yield ListeningSocket(_numeric(address), int(fields[9]))
+
+
+def _numeric(text: str) -> str:
+    """An address as /proc/net has it: words of 32 bits in the machine's own order."""
+    words = [int(text[start : start + 8], 16) for start in range(0, len(text), 8)]
+    packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
+    return socket.inet_ntop(socket.AF_INET if len(words) == 1 else socket.AF_INET6, packed)
+
+
+def holders(inodes: Set[int]) -> set[int]:
+    """The processes that have one of these sockets, as far as we may look: those of other users
+    are closed to all but root. This reads a link for each descriptor of each process."""
+    names = {f"socket:[{inode}]" for inode in inodes}
+    return {int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _has_one(pid, names)}
+
+
+def _has_one(pid: str, names: Set[str]) -> bool:
+    directory = f"/proc/{pid}/fd"
+    try:
+        for fd in os.listdir(directory):
+            # A descriptor may be closed, and a process gone, while we are on our way to it.
+            with suppress(FileNotFoundError):
+                if os.readlink(f"{directory}/{fd}") in names:
+                    return True
+    except (FileNotFoundError, PermissionError, ProcessLookupError):
+        pass
+    return False
+
+
+def children(pid: int) -> list[int]:
+    """The processes that the main thread of one has forked and that are still there."""
+    try:
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def context_switches(pid: int) -> tuple[int, int]:
