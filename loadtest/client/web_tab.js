@@ -15,7 +15,7 @@
   const percent = (value) => value.toLocaleString("en", { maximumFractionDigits: 1 }) + " %";
 
   const CHARTS = [
-    { id: "held", name: "Connections held", show: count, least: 10, lines: { held: "a", asked: "b", lost: "c" } },
+    { id: "held", name: "Connections held", show: count, least: 10, lines: { asked: "b", held: "a", lost: "c" } },
     { id: "rss", name: "Server RSS", show: megabytes, least: 10e6, lines: { rss: "a" } },
     { id: "cpu", name: "Server CPU, of one core", show: percent, least: 10, lines: { cpu: "a" } },
     { id: "threads", name: "Server threads", show: count, least: 4, lines: { threads: "a" } },
@@ -81,7 +81,7 @@
     chart.find("now").dataset.value = value === null ? "" : value;
     chart.find("top").textContent = chart.show(top);
     chart.find("since").textContent = span < 120 ? `${Math.round(span)} s ago` : `${Math.round(span / 60)} min ago`;
-    const measured = known(columns[0]);
+    const measured = known(history[chart.id]);
     const highest = measured.length ? `highest ${chart.show(measured.reduce((a, b) => Math.max(a, b)))}` : "";
     if (chart.id === "held") {
       noteHeld(chart.find("note"), history);

@@ -351,6 +351,7 @@ Flags = list[str]
         (["--reply-timeout", "0"], "reply-timeout"),
         (["--source-addresses", "somewhere"], "somewhere"),
         (["--sleep-host", "here"], "here"),
+        (["--server-metrics", "127.0.0.1:7009"], "no http://HOST:PORT/metrics"),
     ],
 )
 def test_a_bad_option_ends_locust_with_status_2_and_one_line(flags: Flags, named: str) -> None:
