@@ -76,9 +76,10 @@ class Onlooker:
             )
         )
 
-    def look_anew(self) -> None:
-        """Find the server again: another one may have taken its place since the last test."""
-        self._watched = None
+    def doubt(self) -> None:
+        """A test begins: another server may have taken the place of the one that was found."""
+        if self._watch is not None:
+            self._watch.doubt()
 
     def _asked(self) -> int | None:
         runner = self._environment.runner

@@ -62,6 +62,9 @@ class MetricsPage:
     def name(self) -> str:
         return f"what {self._url} says"
 
+    def doubt(self) -> None:
+        """Each look asks whoever is there."""
+
     def look(self) -> Totals:
         try:
             values = read_values(self._fetch().decode())

@@ -50,6 +50,10 @@ class Source(Protocol):
         """Now; NotSeen says why not."""
         ...
 
+    def doubt(self) -> None:
+        """A test begins: the next look is to see to it that this is still the server."""
+        ...
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -69,6 +73,9 @@ class Watch:
         self._source = source
         self._clock = clock
         self._before: tuple[float, float] | None = None
+
+    def doubt(self) -> None:
+        self._source.doubt()
 
     def read(self) -> Reading:
         try:
@@ -96,6 +103,8 @@ class LocalServer:
     ) -> None:
         self._target = target
         self._holders = holders
+        self._inodes: Set[int] = set()
+        self._doubted = False
         self._processes: dict[int, psutil.Process] = {}
         self._spent: dict[psutil.Process, float] = {}
         self._cpu_seconds = 0.0
@@ -115,7 +124,12 @@ class LocalServer:
         host = f"[{self._target.host}]" if ":" in self._target.host else self._target.host
         return f"{host}:{self._target.port}"
 
+    def doubt(self) -> None:
+        self._doubted = True
+
     def look(self) -> Totals:
+        if self._doubted:
+            self._reconsider()
         if not self._processes:
             self._find()
         self._add_children()
@@ -127,6 +141,14 @@ class LocalServer:
             sum(each.rss for each in totals),
             sum(each.threads for each in totals),
         )
+
+    def _reconsider(self) -> None:
+        """One that drains, or has closed its listener, may live on while another serves."""
+        self._doubted = False
+        self._hidden.clear()
+        before, self._processes = self._processes, {}
+        if self._listeners() == self._inodes:
+            self._processes = before
 
     def _find(self) -> None:
         inodes = self._listeners()
@@ -145,6 +167,7 @@ class LocalServer:
                 inodes,
                 f"{name} listens on {self._where}, for a server in a container. {ELSEWHERE}",
             )
+        self._inodes = inodes
         self._processes = {process.pid: process for process in processes}
 
     def _hide(self, inodes: Set[int], reason: str) -> NoReturn:

@@ -41,10 +41,10 @@
     find("grid").append(chart.figure);
   }
 
-  // A step of 1, 2 or 5 times a power of ten, so that the scale rarely changes.
+  // One of a few round numbers, so that the scale rarely changes.
   function ceiling(value) {
     const power = 10 ** Math.floor(Math.log10(value));
-    return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value * 0.999999);
+    return [1, 1.5, 2, 3, 5, 7.5, 10].map((step) => step * power).find((step) => step >= value * 0.999999);
   }
 
   // What was not measured is a gap in the line.
@@ -114,8 +114,16 @@
   function say(name, text) {
     find(name).hidden = !text;
     if (find(name).textContent !== text) {
-      find(name).textContent = text;
+      find(name).replaceChildren(...text.split(/(--[a-z-]+)/).map(whole));
     }
+  }
+
+  // The name of an option is not broken at its hyphens.
+  function whole(piece) {
+    const span = document.createElement("span");
+    span.textContent = piece;
+    span.className = piece.startsWith("--") ? "c10k-option" : "";
+    return span;
   }
 
   function show(known) {

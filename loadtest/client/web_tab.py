@@ -34,7 +34,7 @@ def add_connections_tab(environment: Environment, web_ui: WebUI, team: Team) -> 
     _add_routes(environment, web_ui, onlooker)
     greenlet = gevent.spawn(onlooker.run)
     hooks: Any = environment.events
-    hooks.test_start.add_listener(lambda **_: onlooker.look_anew())
+    hooks.test_start.add_listener(lambda **_: onlooker.doubt())
     hooks.quitting.add_listener(lambda **_: greenlet.kill(block=False))
 
 

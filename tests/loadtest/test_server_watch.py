@@ -122,6 +122,25 @@ class TestLocalServer:
         source.look()
         assert str(successor.process.pid) in source.name
 
+    def test_one_that_no_longer_listens_is_let_go_when_in_doubt(self, listen: Listen) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            source = local(port)
+            source.doubt()
+            source.look()
+            source.doubt()
+            source.look()
+            assert source.name.startswith(f"process {os.getpid()}")
+        source.look()
+        assert source.name.startswith(f"process {os.getpid()}")
+        source.doubt()
+        for _ in range(2):
+            with pytest.raises(NotSeen, match="Nobody listens"):
+                source.look()
+        successor = listen(port=port)
+        source.look()
+        assert source.name.startswith(f"process {successor.process.pid},")
+
     def test_a_zombie_has_ended(self, listen: Listen) -> None:
         server = listen()
         source = local(server.port)
@@ -271,6 +290,9 @@ class Told:
         if isinstance(totals, NotSeen):
             raise totals
         return totals
+
+    def doubt(self) -> None:
+        raise NotImplementedError
 
 
 def percents(*totals: Totals | NotSeen) -> list[float | None]:
