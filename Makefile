@@ -12,7 +12,7 @@ READY  := $(VENV)/.ready
 help:
 	@echo "make compare   compare the engines at 10,000 connections (a few minutes); ARGS='--help' for options"
 	@echo "make compare-full   all engines and the limit in C at 100, 1,000, 10,000 and as many as fit, 5 rounds,"
-	@echo "               closed loops: some hours, said at the start; ARGS=--resume goes on with an interrupted one"
+	@echo "               closed loops: an hour, said at the start; ARGS=--resume goes on with an interrupted one"
 	@echo "make test      lint, types and tests (a few minutes)"
 	@echo "make check     lint and types alone"
 	@echo "make torture   the torture tests at full size, and their table (an hour, alone on the machine); ARGS"
@@ -42,7 +42,7 @@ compare: $(READY)
 
 compare-full: $(READY)
 	$(BIN)/python -m loadtest compare --modes all --connections 100,1000,10000,max --repeats 5 \
-	    --scenarios hold,echo,bulk-64k,bulk-16m,churn --duration 30 --out results/full $(ARGS)
+	    --scenarios hold,echo,bulk-64k,bulk-16m,churn --duration 8 --spawn-rate 1500 --out results/full $(ARGS)
 
 doctor: $(READY)
 	$(BIN)/python -m loadtest doctor $(ARGS)

@@ -198,7 +198,7 @@ def _parser() -> Parser:
         type=argument(positive),
         default=None,
         metavar="N",
-        help="operations a run (400000 echoes; fewer of the larger ones)",
+        help="operations a run (200000 echoes; fewer of the larger ones)",
     )
     add("--repeats", type=argument(positive), default=3, metavar="N", help="rounds (default 3)")
     add("--out", type=Path, default=Path("results"), metavar="DIR", help="default results/")

@@ -76,7 +76,7 @@ class Scenario:
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
-        Scenario("echo", "64 bytes there and back on every connection", 400_000, 64, None),
+        Scenario("echo", "64 bytes there and back on every connection", 200_000, 64, None),
         Scenario("bulk-64k", "64 KiB there and back on 16 connections", 60_000, 65_536, 16),
         Scenario("bulk-16m", "16 MiB there and back on 4 connections", 100, 16 << 20, 4),
         Scenario("churn", "connect, one echo of 64 bytes, close; 64 at a time", 20_000, 64, 64),

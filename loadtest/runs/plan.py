@@ -21,10 +21,11 @@ DEFAULT_MODES = "runtime,threads,uvloop"
 # The default load: at any number of connections, about this many echoes a second in all, so that
 # one Locust process carries it and every engine can.
 ECHOES_PER_SECOND = 1000
-# Starting, settling, counting, closing 10,000 connections, draining.
-OVERHEAD_SECONDS = 12.0
+# Starting and draining; and settling, counting and closing, which take longer the more there are.
+OVERHEAD_SECONDS = 3.0
+OVERHEAD_PER_CONNECTION = 0.0006
 # A closed loop, with its server's start and end, on two cores of 2025.
-CLOSED_LOOP_SECONDS = 15.0
+CLOSED_LOOP_SECONDS = 8.0
 # In --connections: as many as the machine holds.
 MOST = "max"
 
@@ -67,7 +68,8 @@ class Hold:
 
     @property
     def expected_seconds(self) -> float:
-        return self.ramp_seconds + self.duration + OVERHEAD_SECONDS
+        overhead = OVERHEAD_SECONDS + OVERHEAD_PER_CONNECTION * self.connections
+        return self.ramp_seconds + self.duration + overhead
 
 
 @dataclass(frozen=True)
