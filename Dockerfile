@@ -77,12 +77,17 @@ ENTRYPOINT ["c10k-server"]
 # ---- Server, Locust, comparison and doctor.
 
 FROM build AS build-loadtest
+# The limit in C and the client of the closed loops come ready: a compiler in the image would be 200 MB.
+RUN apt-get update -q \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends gcc libc6-dev
 RUN python3 -m pip --python /opt/c10k/bin/python install --quiet -r loadtest.txt
 COPY README.md ./
 COPY runtime runtime
 COPY server server
 COPY loadtest loadtest
-RUN python3 -m pip --python /opt/c10k/bin/python install --quiet --no-deps .
+RUN python3 -m pip --python /opt/c10k/bin/python install --quiet --no-deps . \
+    && cd /opt/c10k/lib/python3*/site-packages/loadtest/closed_loop \
+    && gcc -O2 -o limit limit.c && gcc -O2 -o drive drive.c
 
 FROM base AS loadtest
 # The closed loops ask with redis-benchmark.
@@ -101,6 +106,8 @@ LABEL org.opencontainers.image.title="c10k-loadtest" \
       org.opencontainers.image.description="Locust over raw TCP, and a comparison of runtime, threads, uvloop and asyncio at 10,000 connections" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
+# A comparison names in its report what it measured, and resumes only with the same.
+ENV SOURCE_REVISION=${REVISION}
 USER 10001:10001
 EXPOSE 8089
 ENTRYPOINT ["c10k-loadtest"]

@@ -7,7 +7,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
+# Compose 2 is a plugin of docker, Compose 1.29 a program of its own.
+COMPOSE = $(shell if docker compose version >/dev/null 2>&1; then echo docker compose; else echo docker-compose; fi)
+
 .PHONY: help setup compare compare-full test check bench bench-echo bench-runtime bench-tls bench-watching doctor torture soak clean
+.PHONY: docker-build docker-up docker-down docker-compare docker-test
 
 help:
 	@echo "make compare   compare the engines at 10,000 connections (a few minutes); ARGS='--help' for options"
@@ -23,6 +27,11 @@ help:
 	@echo "make bench-tls      the same two figures over TLS, beside uvloop and asyncio (needs redis-benchmark); ARGS"
 	@echo "make bench-watching what the watchdog and the statistics cost (needs redis-benchmark); ARGS"
 	@echo "make doctor    what this machine can hold: fds, ports, backlog, threads"
+	@echo "make docker-up      runtime and Locust's web UI in containers: http://127.0.0.1:8089; PROFILES=engines"
+	@echo "make docker-down    remove them"
+	@echo "make docker-compare the comparison in a container, its report in ./results; ARGS='--help' for options"
+	@echo "make docker-build   the two images alone"
+	@echo "make docker-test    images and compose file against a real engine (some minutes)"
 	@echo "make setup     the virtual environment alone, in $(VENV)"
 	@echo "make clean     remove it, and every cache"
 
@@ -85,6 +94,27 @@ MINUTES ?= 60
 soak: $(READY)
 	$(BIN)/python -m pytest tests/torture/test_soak.py --full --minutes $(MINUTES) --timeout 0 \
 	    --table results/soak.md $(ARGS)
+
+# The report of a comparison names what it measured, and there is no git in an image.
+docker-build:
+	STACK_REVISION=$$(git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown) \
+	    $(COMPOSE) build runtime locust
+
+docker-up: docker-build
+	COMPOSE_PROFILES=$(PROFILES) $(COMPOSE) up --detach
+	@echo
+	@echo "Locust: http://127.0.0.1:$${STACK_WEB_PORT:-8089}    logs: $(COMPOSE) logs -f    end: make docker-down"
+
+docker-down:
+	COMPOSE_PROFILES=engines,distributed,compare $(COMPOSE) down
+
+# As the user who runs this, so that the report is theirs.
+docker-compare: docker-build
+	mkdir -p results
+	$(COMPOSE) run --rm --user "$$(id -u):$$(id -g)" compare $(ARGS)
+
+docker-test: $(READY)
+	$(BIN)/python -m pytest tests/docker --engine --timeout 900 $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis results

@@ -4,6 +4,7 @@ A run that fails is kept with its reason, and the next run starts. Ctrl-C (or SI
 children in order and keeps what was measured; `--resume` goes on from there.
 """
 
+import os
 import shlex
 import signal
 import sys
@@ -86,7 +87,9 @@ def _check(plan: Plan) -> None:
         (plan.out / "raw").mkdir(parents=True, exist_ok=True)
         (plan.out / "results.json").touch()
     except OSError as error:
-        raise BadPlan(f"cannot write to --out {plan.out}: {error.strerror}") from error
+        # In a container the user is seldom the one who made the directory on the machine.
+        who = f" for user {os.geteuid()}" if isinstance(error, PermissionError) else ""
+        raise BadPlan(f"cannot write to --out {plan.out}: {error.strerror}{who}") from error
 
 
 def _possible(plan: Plan, reporter: Reporter) -> Plan:

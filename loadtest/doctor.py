@@ -14,7 +14,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.host import kernel
+from loadtest.host import cgroups, kernel
 from loadtest.host.fds import SPARE_FDS, fd_limit
 from loadtest.host.pinning import choose_cores
 
@@ -52,7 +52,7 @@ def check_machine(need: Need) -> list[Check]:
     checks = [_open_files(need), _ports(need)]
     if need.threads:
         checks += _threads(need)
-    checks += [*_queues(need), _memory(need), _cores()]
+    checks += [*_queues(need), *_conntrack(need), _memory(need), _cores()]
     return checks
 
 
@@ -132,7 +132,7 @@ def _threads(need: Need) -> Iterator[Check]:
     if mappings is not None:
         allows = mappings // MAPPINGS_PER_THREAD - SPARE_FDS
         yield _limit(need, "max_map_count", f"{mappings:,}", allows, remedy)
-    pids = kernel.cgroup_limit("pids", "pids.max", "pids.max")
+    pids = cgroups.pids_limit()
     if pids is not None:
         yield _limit(need, "cgroup pids.max", f"{pids:,}", pids - SPARE_FDS, remedy)
 
@@ -149,18 +149,28 @@ def _queues(need: Need) -> Iterator[Check]:
             yield Check(name, value, None, length >= need.burst, remedy)
 
 
+def _conntrack(need: Need) -> Iterator[Check]:
+    room = kernel.conntrack_room()
+    if room is not None:
+        remedy = "raise it on the machine (sysctl net.netfilter.nf_conntrack_max)"
+        yield _limit(need, "conntrack", f"{room:,} left", room, remedy)
+
+
 def _memory(need: Need) -> Check:
     available = psutil.virtual_memory().available
-    limit = kernel.cgroup_limit("memory", "memory.max", "memory.limit_in_bytes")
-    if limit is not None:
-        available = min(available, limit)
-    value = f"{available / 2**30:.1f} GiB"
-    return _limit(
-        need, "memory", value, available // BYTES_PER_CONNECTION, "close what else is running"
-    )
+    value, remedy = "", "close what else is running"
+    limit = cgroups.memory_left()
+    if limit is not None and limit < available:
+        available, value = limit, " left in the cgroup"
+        remedy = "raise its limit (docker run --memory, mem_limit in compose)"
+    value = f"{available / 2**30:.1f} GiB{value}"
+    return _limit(need, "memory", value, available // BYTES_PER_CONNECTION, remedy)
 
 
 def _cores() -> Check:
     cores = choose_cores()
     remedy = "two cores keep server and client apart; with one, compare CPU and memory alone"
-    return Check("cores", cores.describe(), None, True, remedy)
+    value, quota = cores.describe(), cgroups.cpu_quota()
+    if quota is not None and quota < len(cores.server | cores.client):
+        value += f"; a quota of {quota:.3g} CPUs stops both now and then, whatever their times say"
+    return Check("cores", value, None, True, remedy)

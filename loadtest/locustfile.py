@@ -10,6 +10,7 @@ from locust import events, html, stats
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
+from loadtest.client import addresses
 from loadtest.client.buckets import bucket_response_time
 from loadtest.client.monitor import Monitor
 from loadtest.client.options import LoadOptions, add_options
@@ -35,6 +36,8 @@ def on_parser(parser: Any, **_: Any) -> None:
 def on_init(environment: Environment, **_: Any) -> None:
     leave_out_sleep_users(environment)
     runner = environment.runner
+    hooks: Any = environment.events
+    hooks.test_start.add_listener(lambda **_: addresses.forget())
     if isinstance(runner, WorkerRunner):
         report_to_master(environment, runner, Recorder(environment, HELD, TIMES))
     elif isinstance(runner, MasterRunner):

@@ -46,13 +46,18 @@ def parse_target(text: str) -> Target:
 
 
 def resolve(target: Target) -> tuple[str, ...]:
-    """All numeric addresses of a target, looked up once.
+    """All numeric addresses of a target, looked up once in a test.
 
     Under gevent names go through a pool of ten threads. One lookup at a time is let through, so
     that the users who start in the same second share its answer.
     """
     with _resolving:
         return _resolve_once(target)
+
+
+def forget() -> None:
+    """Look names up anew: a container that was replaced has another address under its name."""
+    _resolve_once.cache_clear()
 
 
 @functools.lru_cache(maxsize=16)

@@ -211,31 +211,11 @@ def threads_running() -> int:
     return int(Path("/proc/loadavg").read_text().split()[3].split("/")[1])
 
 
-def cgroup_limit(controller: str, name_v2: str, name_v1: str) -> int | None:
-    """The lowest limit on the way from our cgroup to the root; None if there is none."""
-    limits = [
-        limit
-        for directory in _cgroup_directories(controller)
-        for limit in [read_int(directory / name_v2), read_int(directory / name_v1)]
-        if limit is not None
-    ]
-    return min(limits, default=None)
+def conntrack_room() -> int | None:
+    """How many connections the kernel's firewall can still keep in mind; None where it tracks none.
 
-
-def _cgroup_directories(controller: str) -> Iterator[Path]:
-    mount = Path("/sys/fs/cgroup")
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
-            continue
-        root = mount / controller if controllers else mount
-        directory = root / path.lstrip("/")
-        while True:
-            yield directory
-            if directory == root:
-                break
-            directory = directory.parent
+    The limit is the machine's; the count is of this network namespace, which is all we may see.
+    """
+    most = read_int("/proc/sys/net/netfilter/nf_conntrack_max")
+    count = read_int("/proc/sys/net/netfilter/nf_conntrack_count")
+    return None if not most or count is None else max(0, most - count)

@@ -94,11 +94,11 @@ def _tool_version(name: str) -> str:
 
 
 def git_revision(here: Path) -> str:
-    """Of the sources there, "+changes" and a digest of them if they differ from it; "unknown"
-    outside git."""
+    """Of the sources there, "+changes" and a digest of them if they differ from it. Outside git it
+    is what the container image was built from, or "unknown"."""
     revision = _git(here, "rev-parse", "--short=12", "HEAD")
     if not revision:
-        return "unknown"
+        return os.environ.get("SOURCE_REVISION", "unknown")
     if not _git(here, "status", "--porcelain"):
         return revision
     changes = _git(here, "diff", "HEAD") + _git(here, "ls-files", "--others", "--exclude-standard")

@@ -1,11 +1,14 @@
 """Targets and sources: what is understood, what is refused, where connections come from."""
 
+import socket
+
 import pytest
 
 from loadtest.client.addresses import (
     MAX_SOURCES,
     Target,
     dial,
+    forget,
     parse_sources,
     parse_target,
     resolve,
@@ -47,6 +50,25 @@ def test_sources_are_lists_and_ranges() -> None:
 def test_malformed_or_huge_sources_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=rf"address|{MAX_SOURCES}"):
         parse_sources(text)
+
+
+def test_a_name_is_looked_up_once_in_a_test_and_anew_in_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A container that was replaced between two tests keeps its name and has another address."""
+    address = "10.0.0.1"
+
+    def look_up(host: str, port: int, type: int) -> list[tuple[object, ...]]:  # noqa: A002
+        return [(socket.AF_INET, type, 6, "", (address, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    forget()
+    assert resolve(Target("runtime", 7007)) == ("10.0.0.1",)
+    address = "10.0.0.2"
+    assert resolve(Target("runtime", 7007)) == ("10.0.0.1",)
+    forget()
+    assert resolve(Target("runtime", 7007)) == ("10.0.0.2",)
+    forget()
 
 
 def test_a_numeric_host_resolves_to_itself() -> None:

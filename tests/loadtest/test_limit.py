@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from loadtest.client.addresses import Target
-from loadtest.closed_loop.compiled import CannotCompile
+from loadtest.closed_loop.compiled import CannotCompile, compile_c
 from loadtest.closed_loop.limit import LIMIT, binary, build, buildable
 from loadtest.runs.engine_process import running_engine
 from loadtest.runs.progress import Reporter
@@ -144,3 +144,17 @@ class TestWithoutIt:
         monkeypatch.setenv("CC", compiler)
         with pytest.raises(CannotCompile, match=complaint):
             build(out)
+
+
+def test_what_is_compiled_already_needs_no_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the container image, which has none."""
+    monkeypatch.setenv("CC", "false")
+    source = tmp_path / "limit.c"
+    source.write_text("no C\n")
+    ready = tmp_path / "limit"
+    ready.write_text("#!/bin/sh\nexit 7\n")
+    ready.chmod(0o755)
+    compile_c(source, tmp_path / "made")
+    assert subprocess.run([tmp_path / "made"], check=False).returncode == 7

@@ -228,3 +228,12 @@ def test_a_child_does_not_outlive_its_block(tmp_path: Path) -> None:
 def test_a_command_that_does_not_exist_is_a_reason(tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match="cannot be started"):
         Child("child", ["/nonexistent/server"], tmp_path / "out", tmp_path / "log", os.environ)
+
+
+def test_outside_git_the_revision_is_the_one_that_the_image_was_built_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SOURCE_REVISION", raising=False)
+    assert git_revision(tmp_path) == "unknown"
+    monkeypatch.setenv("SOURCE_REVISION", "0123456789ab")
+    assert git_revision(tmp_path) == "0123456789ab"
