@@ -126,6 +126,10 @@ class Stack:
             "STACK_TAG": TAG,
             "STACK_WEB_PORT": str(self.web_port),
             "STACK_MASTER_WEB_PORT": str(self.master_port),
+            # Whatever somebody has set for themselves in .env.
+            "STACK_NOFILE": "20000",
+            "STACK_SERVER_MEMORY": "1g",
+            "STACK_LOAD_MEMORY": "4g",
             "COMPOSE_PROFILES": "",
             **self.settings,
         }

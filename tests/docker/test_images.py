@@ -89,7 +89,8 @@ def test_the_doctor_sees_that_a_container_may_hold_them(report: Report) -> None:
     assert rows["open files"].startswith("20,000 | 19,936 | ok")
     assert "cgroup pids.max" not in rows
     assert "in the cgroup" not in rows["memory"]
-    report(f"doctor in a container: {rows}")
+    for name, row in rows.items():
+        report(f"doctor: {name:<15} {row.rstrip(' |')}")
 
 
 def test_the_doctor_sees_every_limit_of_a_container() -> None:
