@@ -6,6 +6,7 @@ can be found and removed whole, and never touches one that somebody works with.
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import shutil
@@ -22,7 +23,8 @@ from typing import Any
 from loadtest.results.figures import LoadResult, Progress, decode
 
 REPOSITORY = Path(__file__).parent.parent.parent
-TAG = "docker-test"
+# Of this directory alone: two checkouts may be tested at once, and each is to test its own.
+TAG = f"docker-test-{hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:8]}"
 SERVER, LOADTEST = f"c10k-server:{TAG}", f"c10k-loadtest:{TAG}"
 ENGINES = ("runtime", "threads", "uvloop", "uvloop-protocol", "asyncio")
 # For whatever has to come to pass in a container, on a machine that has other work.
