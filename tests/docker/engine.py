@@ -130,6 +130,7 @@ class Stack:
             "STACK_MASTER_WEB_PORT": str(self.master_port),
             # Whatever somebody has set for themselves in .env.
             "STACK_NOFILE": "20000",
+            "STACK_QUEUE_SYSCTL": "net.core.somaxconn=4096",
             "STACK_SERVER_MEMORY": "1g",
             "STACK_LOAD_MEMORY": "4g",
             "COMPOSE_PROFILES": "",
