@@ -94,7 +94,7 @@ def stages() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("stage", ["server", "loadtest"])
-def test_an_image_has_a_user_without_a_name_and_starts_without_a_shell(stage: str) -> None:
+def test_an_image_names_its_user_by_number_and_starts_without_a_shell(stage: str) -> None:
     text = stages()[stage]
     assert "USER 10001:10001\n" in text
     assert re.search(r"(?m)^ENTRYPOINT \[", text)
