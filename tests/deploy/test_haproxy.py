@@ -79,9 +79,14 @@ class HAProxy:
 
 
 @contextlib.contextmanager
-def proxied(servers: list[ServerProcess], directory: Path, changed: str = "") -> Iterator[HAProxy]:
+def proxied(
+    servers: list[ServerProcess],
+    directory: Path,
+    changed: str = "",
+    tracer: tuple[str, ...] = (),
+) -> Iterator[HAProxy]:
     """HAProxy before these servers, checked and ready; `changed` is put before what it knows of
-    each server."""
+    each server, and a tracer before the command."""
     haproxy = program("haproxy")
     with (
         socket.create_server(("127.0.0.1", 0), backlog=128) as echo,
@@ -92,7 +97,7 @@ def proxied(servers: list[ServerProcess], directory: Path, changed: str = "") ->
         log = directory / "haproxy.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [haproxy, "-db", "-f", str(config)],
+                [*tracer, haproxy, "-db", "-f", str(config)],
                 stdout=out,
                 stderr=out,
                 pass_fds=[echo.fileno(), admin.fileno()],
@@ -147,9 +152,11 @@ def adapted(servers: list[ServerProcess], echo: int, admin: int, changed: str) -
         text = text.replace(old, new)
     lines = text.splitlines(keepends=True)
     (place,) = (n for n, line in enumerate(lines) if line.lstrip().startswith("server-template"))
+    # A template for each, of one place, with all that the shipped one says besides.
+    _, _, _, _, options = lines[place].split(maxsplit=4)
     lines[place : place + 1] = [
-        f"    server c10k{number} 127.0.0.1:{server.port('echo')} check\n"
-        for number, server in enumerate(servers)
+        f"    server-template c10k{n}- 1 127.0.0.1:{server.port('echo')} {options}"
+        for n, server in enumerate(servers)
     ]
     return "".join(lines)
 
@@ -184,7 +191,7 @@ def test_checks_count_as_clients_who_finished_and_not_as_broken_connections(
 ) -> None:
     server = start("a")
     with proxied([server], tmp_path) as proxy:
-        assert soon(lambda: int(proxy.table()["c10k0"]["check_duration"] or -1) >= 0)
+        assert soon(lambda: int(proxy.table()["c10k0-1"]["check_duration"] or -1) >= 0)
     server.stop()
     assert set(server.closed()) == {"finished"}
 
@@ -196,12 +203,12 @@ def test_a_server_that_hangs_while_its_kernel_accepts_gets_no_connections(
     with proxied([hangs, works], tmp_path) as proxy:
         hangs.signal(signal.SIGSTOP)
         try:
-            assert soon(lambda: proxy.up() == ["c10k1"])
+            assert soon(lambda: proxy.up() == ["c10k1-1"])
             for _ in range(4):
                 talking(proxy).close()
         finally:
             hangs.signal(signal.SIGCONT)
-        assert soon(lambda: proxy.up() == ["c10k0", "c10k1"])
+        assert soon(lambda: proxy.up() == ["c10k0-1", "c10k1-1"])
 
 
 def test_a_client_of_a_server_that_is_gone_is_served_by_another(
@@ -213,6 +220,28 @@ def test_a_client_of_a_server_that_is_gone_is_served_by_another(
         goes.stop()
         for _ in range(4):
             talking(proxy).close()
+
+
+def test_the_kernel_gives_up_what_a_peer_does_not_acknowledge_on_both_sides(
+    start: Start, tmp_path: Path
+) -> None:
+    """A host that is gone says nothing. HAProxy accepts this setting in places where it has no
+    effect, so the kernel is asked."""
+    trace = tmp_path / "trace"
+    tracer = (program("strace"), "-D", "-f", "-e", "setsockopt,connect", "-o", str(trace))
+    server = start("a")
+    with proxied([server], tmp_path, tracer=tracer) as proxy:
+        talking(proxy).close()
+    # The tracer is a process of its own, and may be writing still.
+    assert soon(lambda: "+++ killed by SIGTERM +++" in trace.read_text())
+    calls = trace.read_text()
+    given = calls.count("TCP_USER_TIMEOUT, [30000]")
+    # Once for the listener, whose connections inherit it, then for each connection to a server:
+    # ours, the checks', and perhaps one that the end prevented.
+    connections = calls.count(f"sin_port=htons({server.port('echo')})")
+    assert connections >= 2
+    assert given - connections in (1, 2)
+    assert calls.count("TCP_KEEPIDLE, [60]") >= 2
 
 
 def test_a_connection_survives_that_its_draining_server_is_marked_down(
@@ -240,4 +269,6 @@ def echoes_although_down(server: ServerProcess, directory: Path, changed: str = 
             time.sleep(0.02)
         assert not proxy.is_ready()
         client.sendall(b"last")
-        return receive(client, 4) == b"last"
+        answered = receive(client, 4) == b"last"
+    assert server.wait() == 0
+    return answered
