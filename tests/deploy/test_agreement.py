@@ -245,6 +245,12 @@ def test_containers_are_given_longer_to_stop_than_they_take() -> None:
     assert "USER 10001:10001\n" in dockerfile
 
 
+def test_the_kernel_gives_a_dead_server_up_before_the_server_would_a_dead_client() -> None:
+    """Each retry waits twice as long as the one before, the first 0.2 s (RTO_MIN of Linux)."""
+    retries = compose_services()["haproxy"]["sysctls"]["net.ipv4.tcp_retries2"]
+    assert 0.2 * (2 ** (retries + 1) - 1) < server_default("write-timeout")
+
+
 def test_compose_takes_no_settings_by_the_servers_own_names() -> None:
     """The server refuses variables that it does not know, exported ones included."""
     variables = set(re.findall(r"\$\{(\w+):-", COMPOSE.read_text()))

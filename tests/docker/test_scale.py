@@ -190,6 +190,24 @@ def test_a_drained_server_has_answered_all_that_it_received(scaled: Scaled) -> N
     assert scaled.failures("CONNECT") == 0
 
 
+def test_a_server_cut_off_without_a_word_is_given_up_in_half_a_minute(scaled: Scaled) -> None:
+    """Its clients would else wait for their own patience, or for a quarter of an hour."""
+    name = scaled.servers()[0]
+    (network,) = inspect(name)["NetworkSettings"]["Networks"]
+    docker_says("network", "disconnect", network, name)
+    try:
+        # It still holds its own: it has heard nothing either.
+        scaled.wait_for_held([EACH, EACH * 3 // 2, EACH * 3 // 2])
+        wait_until(lambda: scaled.failures("ECHO") == EACH, lambda: json.dumps(scaled.statistics()))
+        # HAProxy ended them. Locust has 30 s of patience, and a failure of its own for it.
+        assert {each["error"] for each in scaled.statistics()["errors"]} == {
+            "PeerClosed('the server closed the connection before it answered')"
+        }
+    finally:
+        docker_says("kill", name)
+        docker_says("network", "connect", "--alias", "server", network, name)
+
+
 def test_parts_are_confined(scaled: Scaled) -> None:
     for service in ("server", "haproxy", "locust", "worker"):
         for container in scaled.stack.containers(service):
