@@ -115,7 +115,7 @@ class LocalServer:
     def name(self) -> str:
         if not self._processes:
             return f"whoever listens on {self._where}"
-        first, *others = sorted(self._processes)
+        first, *others = self._processes
         also = f" and {len(others)} more" if others else ""
         return f"process {first}{also}, listening on {self._where}"
 
@@ -168,6 +168,8 @@ class LocalServer:
                 f"{name} listens on {self._where}, for a server in a container. {ELSEWHERE}",
             )
         self._inodes = inodes
+        # The eldest first, after which it is called: numbers begin anew when they run out.
+        processes.sort(key=psutil.Process.create_time)
         self._processes = {process.pid: process for process in processes}
 
     def _hide(self, inodes: Set[int], reason: str) -> NoReturn:

@@ -106,9 +106,9 @@ class TestSleep:
             began = time.monotonic()
             sock.sendall(b"0.03\n0\n0.01\n0.0\n")
             assert receive_line(sock) == b"0.03\n"
-            assert time.monotonic() - began >= 0.03
+            assert time.monotonic() - began >= 0.029  # uvloop counts whole milliseconds
             assert receive(sock, 11) == b"0\n0.01\n0.0\n"
-            assert time.monotonic() - began >= 0.04
+            assert time.monotonic() - began >= 0.038
 
     def test_connections_do_not_wait_for_each_other(self, server: ServerProcess) -> None:
         with server.connect("sleep") as long, server.connect("sleep") as short:
