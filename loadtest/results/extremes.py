@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from loadtest.host.machine import Machine
+from loadtest.results.decode import read_file
 from loadtest.results.figures import Failure, Summary
 
 
@@ -104,3 +105,8 @@ class Extremes:
 
 def write_extremes(extremes: Extremes, path: Path) -> None:
     path.write_text(json.dumps(asdict(extremes), indent=1) + "\n", encoding="utf-8")
+
+
+def read_extremes(path: Path) -> Extremes:
+    """What `write_extremes` wrote; decode.Unreadable if that is not what is there."""
+    return read_file(path, Extremes)

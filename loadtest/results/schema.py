@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from loadtest.host.machine import Machine
+from loadtest.results.decode import read_file
 from loadtest.results.estimate import Estimate
 from loadtest.results.figures import Curve, Failure, Fairness, Summary
 from loadtest.runs.sampler import Sample
@@ -243,3 +244,8 @@ class Results:
 
 def write_json(results: Results, path: Path) -> None:
     path.write_text(json.dumps(dataclasses.asdict(results), indent=1) + "\n")
+
+
+def read_results(path: Path) -> Results:
+    """What `write_json` wrote; decode.Unreadable if that is not what is there."""
+    return read_file(path, Results, SCHEMA)

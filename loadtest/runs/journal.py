@@ -18,9 +18,8 @@ from typing import Any
 
 from loadtest.closed_loop.scenarios import HOLD
 from loadtest.host.machine import Machine
-from loadtest.results.figures import Failure, Fairness
+from loadtest.results.decode import from_json
 from loadtest.results.schema import SCHEMA, Asked, Peak, Row
-from loadtest.runs.sampler import Sample
 
 NAME = "runs.jsonl"
 EARLIER = "runs.earlier.jsonl"
@@ -113,13 +112,13 @@ def _read(path: Path) -> Journal:
         try:
             ((kind, fields),) = json.loads(line).items()
             if kind == "header":
-                journal = Journal(path, _header(fields), [], [])
+                journal = Journal(path, from_json(fields, Header), [], [])
             elif journal is None:
                 raise ValueError("the first line is no header")
             elif kind == "row":
-                journal.rows.append(_row(fields))
+                journal.rows.append(from_json(fields, Row))
             elif kind == "peak":
-                journal.peaks.append(Peak(**fields))
+                journal.peaks.append(from_json(fields, Peak))
             else:
                 resumed = [*journal.header.resumed, fields]
                 journal.header = dataclasses.replace(journal.header, resumed=resumed)
@@ -128,29 +127,6 @@ def _read(path: Path) -> Journal:
     if journal is None:
         raise CannotResume(f"there is nothing to resume: {path} is empty; leave out --resume")
     return journal
-
-
-def _header(fields: dict[str, Any]) -> Header:
-    pacing = {int(count): seconds for count, seconds in fields["asked"]["pacing"].items()}
-    asked = Asked(**{**fields["asked"], "pacing": pacing})
-    return Header(**{**fields, "machine": Machine(**fields["machine"]), "asked": asked})
-
-
-def _row(fields: dict[str, Any]) -> Row:
-    curves = {
-        name: [(percentile, ms) for percentile, ms in curve]
-        for name, curve in fields["curves"].items()
-    }
-    fairness = fields["fairness"]
-    return Row(
-        **{
-            **fields,
-            "curves": curves,
-            "fairness": Fairness(**fairness) if fairness else None,
-            "failures": [Failure(**failure) for failure in fields["failures"]],
-            "samples": [Sample(**sample) for sample in fields["samples"]],
-        }
-    )
 
 
 def _differences(there: Header, wanted: Header) -> Sequence[str]:

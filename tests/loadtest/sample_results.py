@@ -4,7 +4,7 @@ The figures have the size of real ones and each engine its own character: a thre
 costs memory, the limit in C costs next to nothing, noise has a long tail. Everything comes from a
 seed, so the same call gives the same comparison.
 
-`python -m tests.loadtest.sample_results FILE` writes one.
+`python -m tests.loadtest.sample_results DIR` writes one, and the `extremes.json` that goes with it.
 """
 
 import math
@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loadtest.host.machine import Machine
-from loadtest.results.figures import Curve, Failure, Fairness, Summary
+from loadtest.results.extremes import Breaking, Crowd, CrowdMoment, Extremes, write_extremes
+from loadtest.results.figures import Curve, Failure, Fairness, Phase, Summary
 from loadtest.results.schema import SCHEMA, Asked, Peak, Results, Row, write_json
 from loadtest.results.summary import compare_runs, slopes
 from loadtest.runs.sampler import Sample
@@ -27,6 +28,8 @@ PERCENTILES = (0, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99)
 OWN = {"bulk-64k": (16, 65536), "bulk-16m": (4, 16 * 1024 * 1024), "churn": (64, 0)}
 DURATION = 30.0
 ECHOES_PER_SECOND = 1000
+# What a reason, a command or the name of a CPU may hold.
+HOSTILE = "</style></svg><script>alert(\"1\")</script> {{ 7 * 7 }} & 'more'"
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,19 @@ def sample_results(
         for count in connections:
             rows += [sample_row(mode, count, repeat, noise) for mode in modes]
         for scenario in scenarios:
-            if scenario != "hold":
-                count, _ = OWN.get(scenario, (min(10_000, max(connections)), 0))
+            for count in [] if scenario == "hold" else counts(scenario, connections):
                 peaks += [sample_peak(scenario, mode, count, repeat, noise) for mode in modes]
     if len(rows) > 2:
         rows[1] = client_limited(rows[1])
         rows[-1] = void(rows[-1])
     return with_rows(rows, peaks, connections, modes, repeats, scenarios)
+
+
+def counts(scenario: str, connections: Sequence[int]) -> list[int]:
+    """As `compare` chooses them: a scenario's own, or those asked for within redis-benchmark's."""
+    if scenario in OWN:
+        return [OWN[scenario][0]]
+    return [count for count in connections if count <= 10_000]
 
 
 def with_rows(
@@ -175,11 +184,26 @@ def sample_row(mode: str, connections: int, repeat: int, noise: random.Random) -
         listen_drops=0,
         softnet_drops=0,
         server_exit_status=0,
-        samples=[
-            Sample(float(at), "hold", user * at / 1e3, system * at / 1e3, rss, 1, connections + 9)
-            for at in range(int(DURATION))
-        ],
+        samples=samples(character, connections, grown, noise),
     )
+
+
+def samples(
+    character: Character, connections: int, grown: float, noise: random.Random
+) -> list[Sample]:
+    """Idle, then 500 connections a second, then a look a second for as long as is measured."""
+    begin, last = noise.uniform(1000, 9000), connections / 500
+    moments: list[tuple[float, Phase | None]] = [(0.0, None)]
+    moments += [(at / 4 if last < 2 else float(at), "ramp") for at in range(1, int(last * 4) or 2)]
+    moments = [moment for moment in moments if moment[0] < last]
+    moments += [(last + at, "hold") for at in range(1, int(DURATION))]
+    taken = []
+    for at, phase in moments:
+        held = min(connections, int(500 * at))
+        rss = int(character.idle + grown * held / connections)
+        user, system = (each * at / 1e3 for each in (character.user, character.system))
+        taken.append(Sample(begin + at, phase, user, system, rss, 1, held + 9))
+    return taken
 
 
 def sample_peak(
@@ -191,6 +215,9 @@ def sample_peak(
     # A gigabyte takes a CPU second; a connection as much as ten echoes.
     scale = size / 1e9 * 1e6 / 40 if size else (4.0 if scenario == "churn" else 0.4)
     user, system = character.user * scale * slow, character.system * scale * slow
+    if not size:
+        # Of very many connections each is further away in memory.
+        user *= 1 + connections / 100_000
     cpu = user + system
     operations = 300_000 if scenario == "echo" else max(64, 40_000_000 // max(1000, size))
     return Peak(
@@ -250,5 +277,153 @@ def summary(points: Curve, count: int) -> Summary:
     return {"count": count, **percentiles, "max": known[100]}
 
 
+def default_results() -> Results:
+    """As plain `make compare` gives them: one number of connections, one round, no closed loop; and
+    Locust the limit, as it is wherever engines are fast."""
+    modes = ("runtime", "threads", "uvloop")
+    noise = random.Random(3)
+    rows = [client_limited(sample_row(mode, 10_000, 1, noise)) for mode in modes]
+    return with_rows(rows, [], modes=modes)
+
+
+def failed_results() -> Results:
+    """Where nothing that was tried counts."""
+    made = sample_results((1000, 20_000), ("runtime", "threads", "uvloop"), 2, ("hold", "echo"))
+    rows = [cut_short(row) if row.engine == "threads" else void(row) for row in made.rows]
+    peaks = [failed(peak) for peak in made.peaks]
+    asked = made.asked
+    return with_rows(rows, peaks, asked.connections, asked.modes, 2, asked.scenarios)
+
+
+def cut_short(row: Row) -> Row:
+    """A server that died in the middle of the ramp: most figures are missing."""
+    half = [sample for sample in row.samples if sample.phase != "hold"]
+    return Row(
+        engine=row.engine,
+        connections=row.connections,
+        repeat=row.repeat,
+        verdict="void",
+        reasons=[f"the server ({row.engine}) ended under load with status 1: {HOSTILE}"],
+        server_command=[*row.server_command, "--note", HOSTILE],
+        locust_command=row.locust_command,
+        started=row.started,
+        failures=[Failure("CONNECT", "echo", "ConnectionResetError(104, 'reset')", 1234)],
+        errors={"ConnectionResetError": 1234},
+        samples=half[: len(half) // 2],
+    )
+
+
+def failed(peak: Peak) -> Peak:
+    return Peak(
+        scenario=peak.scenario,
+        engine=peak.engine,
+        connections=peak.connections,
+        repeat=peak.repeat,
+        ok=False,
+        reason=f"redis-benchmark ended with status 1: {HOSTILE}",
+        server_command=peak.server_command,
+        client_command=peak.client_command,
+    )
+
+
+def sample_extremes() -> Extremes:
+    """A crowd of 100,000, and a server with a thread a connection that ended at 32,743."""
+    noise = random.Random(9)
+    moments = []
+    for at in range(0, 140, 2):
+        held = min(100_000, at * 1000)
+        rss = int(95e6 + held * 1640)
+        moments.append(
+            CrowdMoment(
+                float(at),
+                held,
+                max(0, held - 120) if at < 100 else held,
+                rss,
+                at * 0.4 * noise.uniform(0.98, 1.0),
+            )
+        )
+    return Extremes(
+        started="2026-01-02T00:00:00+00:00",
+        command=["python", "-m", "loadtest", "extremes"],
+        machine=MACHINE,
+        crowd=Crowd(
+            engine="runtime",
+            connections=100_000,
+            ok=True,
+            reason="",
+            workers=2,
+            locust_processes=4,
+            source_addresses="127.0.0.2-127.0.0.5",
+            server_command=["python", "-m", "server", "--workers", "2"],
+            locust_command=["locust", "--processes", "4", "--users", "100000"],
+            started="2026-01-02T00:00:01+00:00",
+            held_client_min=100_000,
+            held_server_min=100_000,
+            lost=0,
+            ramp_seconds=100.4,
+            hold_seconds=40.0,
+            echoes=79_512,
+            connections_echoed=79_512,
+            response_ms={
+                "count": 79_512,
+                "p50": 1.3,
+                "p90": 4.1,
+                "p99": 22.0,
+                "p99.9": 61.0,
+                "p99.99": 88.0,
+                "max": 90.1,
+            },
+            connect_ms={
+                "count": 100_000,
+                "p50": 0.3,
+                "p90": 0.9,
+                "p99": 9.0,
+                "p99.9": 30.0,
+                "p99.99": 62.0,
+                "max": 70.5,
+            },
+            rss_before=95_000_000,
+            rss_held=259_000_000,
+            pss_held=241_000_000,
+            rss_by_process={
+                "supervisor": 22_000_000,
+                "worker 1": 118_400_000,
+                "worker 2": 118_600_000,
+            },
+            cpu_us_per_echo=41.0,
+            tcp_buffers=0,
+            kernel_slab=910_000_000,
+            listen_overflows=0,
+            listen_drops=0,
+            client_cpu_percent=71.0,
+            hub_lag_ms={
+                "count": 1600,
+                "p50": 0.6,
+                "p90": 2.1,
+                "p99": 8.0,
+                "p99.9": 14.0,
+                "p99.99": None,
+                "max": 15.0,
+            },
+            server_exit_status=0,
+            moments=moments,
+        ),
+        breaking=Breaking(
+            command=["python", "-m", "server", "--mode", "threads"],
+            started="2026-01-02T00:10:00+00:00",
+            connections=32_743,
+            threads=32_744,
+            errno=11,
+            error="Resource temporarily unavailable",
+            limit="vm.max_map_count 65,530",
+            seconds=41.2,
+            rss=1_390_000_000,
+        ),
+    )
+
+
 if __name__ == "__main__":
-    write_json(sample_results(), Path(sys.argv[1]))
+    out = Path(sys.argv[1])
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(sample_results(), out / "results.json")
+    write_extremes(sample_extremes(), out / "extremes.json")
