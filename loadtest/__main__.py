@@ -1,4 +1,4 @@
-"""The command line of the load tests: `python -m loadtest compare | doctor | bench`."""
+"""The command line of the load tests: `python -m loadtest compare | report | doctor | bench`."""
 
 import argparse
 import shlex
@@ -20,6 +20,8 @@ from loadtest.closed_loop.scenarios import HOLD, SCENARIOS, parse_scenarios
 from loadtest.command import BAD_INPUT, Parser, positive
 from loadtest.compare import BadPlan, command_line, run_compare
 from loadtest.doctor import Need, run_doctor
+from loadtest.report.page import EXTREMES, REPORT, RESULTS, report_again
+from loadtest.results.decode import Unreadable
 from loadtest.runs.plan import (
     DEFAULT_MODES,
     ECHOES_PER_SECOND,
@@ -41,6 +43,8 @@ examples:
   python -m loadtest compare --modes all --connections 100,1000,10000,max --repeats 5
       --scenarios hold,echo,bulk-64k,bulk-16m,churn
       everything, for hours; --resume goes on with one that was interrupted
+  python -m loadtest report results
+      report.html again, from the results.json that is there
   python -m loadtest bench --help
       CPU by operation in a closed loop alone
 
@@ -62,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     if parsed.command == "doctor":
         return run_doctor(_need(parsed), Console())
+    if parsed.command == "report":
+        return _report(parsed.directory, parser.prog)
     try:
         plan = _plan(parsed)
         command = command_line(arguments)
@@ -80,6 +86,7 @@ def _parser() -> Parser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_compare(commands.add_parser("compare", help="each engine under the same Locust load"))
+    _add_report(commands.add_parser("report", help="report.html again, from old results"))
     _add_doctor(commands.add_parser("doctor", help="what this machine can hold"))
     commands.add_parser("bench", help="closed loops: CPU by operation, from a client in C")
     return parser
@@ -173,6 +180,16 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        f"Writes DIR/{REPORT} again from DIR/{RESULTS}, and {EXTREMES} if that is beside it and "
+        "of the same machine."
+    )
+    parser.add_argument(
+        "directory", type=Path, metavar="DIR", help="where a comparison wrote (its --out)"
+    )
+
+
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Checks descriptors, ports, threads, queues, memory and cores for a number of "
@@ -207,6 +224,17 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="connect from these for more ports, e.g. 127.0.0.2-127.0.0.5",
     )
+
+
+def _report(directory: Path, program: str) -> int:
+    try:
+        notes = report_again(directory)
+    except Unreadable as fault:
+        sys.stderr.write(f"{program} report: {fault}; DIR is what compare had as --out\n")
+        return BAD_INPUT
+    for line in (*notes, f"wrote {directory / REPORT}"):
+        sys.stdout.write(f"{line}\n")
+    return 0
 
 
 def _need(parsed: argparse.Namespace) -> Need:

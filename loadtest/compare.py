@@ -14,6 +14,7 @@ from dataclasses import replace
 from types import FrameType
 
 from rich.console import Console
+from rich.text import Text
 
 from loadtest.client.addresses import parse_sources
 from loadtest.closed_loop.limit import buildable
@@ -60,8 +61,10 @@ def run_compare(plan: Plan, command: str, resume: bool, out: Console, err: Conso
             interrupted = True
     results = _results(plan, cores, journal, [*journal.rows, *cut_short], interrupted)
     write_json(results, plan.out / "results.json")
-    write_report(results, plan.out / "report.html")
+    notes = write_report(results, plan.out)
     print_results(results, out)
+    for note in notes:
+        out.print(Text(note), soft_wrap=True)
     out.print(
         f"{cores.describe()}; wrote {plan.out}/report.html, results.json and runs.jsonl",
         soft_wrap=True,

@@ -1,47 +1,75 @@
-"""`report.html`: one file that opens offline, with the answer first.
+"""`report.html`: one file that opens offline and needs no script, with the answer first.
 
-All text that varies (reasons, commands, names of CPUs) is data to the template, which escapes
-it. Medians are over the good runs of an engine; failed runs are listed with their reasons and
-enter no figure.
+All text that varies (reasons, commands, names of CPUs) is data to the templates, which escape it.
 """
 
-import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 
-from loadtest.report import charts
-from loadtest.report.charts import Chart, make_chart
-from loadtest.results import table
-from loadtest.results.figures import Summary
-from loadtest.results.schema import Results, Row
+from loadtest.closed_loop.scenarios import HOLD
+from loadtest.report import tables
+from loadtest.report.answer import answer, largest
+from loadtest.report.beyond import Beyond, beyond, facts_table, same_machine
+from loadtest.report.charts import Chart, Missing, all_charts
+from loadtest.report.tables import Table
+from loadtest.results.decode import Unreadable
+from loadtest.results.extremes import Extremes, read_extremes
+from loadtest.results.schema import Results, read_results
 
-Value = Callable[[Row], float | None]
-Show = Callable[[float | None], str]
-# With fewer runs of each, an order of engines may be chance, and is not called a result.
-RUNS_TO_RANK = 3
-PERCENTILES = ("p50", "p90", "p99", "p99.9", "max")
+REPORT = "report.html"
+RESULTS = "results.json"
+EXTREMES = "extremes.json"
+TEMPLATES = Path(__file__).with_name("templates")
 
 
 @dataclass(frozen=True)
-class Line:
-    """One figure for each engine, ready to print."""
+class Section:
+    """Tables under one heading."""
 
-    name: str
-    cells: list[str]
-
-
-def write_report(results: Results, path: Path) -> None:
-    path.write_text(render(results), encoding="utf-8")
+    title: str
+    note: str
+    tables: list[Table]
 
 
-def render(results: Results) -> str:
-    results = largest(results)
-    by_engine = _good_rows(results.rows)
+def report_again(directory: Path) -> list[str]:
+    """Write the report of what is in a directory; Unreadable if that is not results. Returns what
+    the reader of the command should know."""
+    results = read_results(directory / RESULTS)
+    path = directory / EXTREMES
+    extremes = read_extremes(path) if path.exists() else None
+    notes = [_stranger(path)] if extremes is not None and _is_strange(results, extremes) else []
+    _write(directory / REPORT, render(results, extremes, notes))
+    return notes
+
+
+def write_report(results: Results, directory: Path) -> list[str]:
+    """The same at the end of a comparison, which no fault of `extremes.json` may spoil."""
+    path = directory / EXTREMES
+    extremes: Extremes | None = None
+    notes: list[str] = []
+    try:
+        extremes = read_extremes(path) if path.exists() else None
+    except Unreadable as fault:
+        notes.append(f"{fault}; it is left out of the report")
+    if extremes is not None and _is_strange(results, extremes):
+        notes.append(_stranger(path))
+    (directory / REPORT).write_text(render(results, extremes, notes), encoding="utf-8")
+    return notes
+
+
+def render(
+    results: Results, extremes: Extremes | None = None, notes: list[str] | None = None
+) -> str:
+    """The page."""
+    if extremes is not None and _is_strange(results, extremes):
+        extremes = None
+    charts, told = all_charts(results), answer(results)
+    further = beyond(extremes, results.machine) if extremes is not None else None
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -49,169 +77,116 @@ def render(results: Results) -> str:
     )
     return environment.get_template("page.html").render(
         results=results,
-        connections=max(results.asked.connections),
-        answer=answer(results),
-        charts=_charts(by_engine),
-        geometry=charts,
-        engines=list(by_engine),
-        lines=_lines(by_engine),
-        failed=[row for row in results.rows if not row.ok],
-        noted=[row for row in results.rows if row.ok and row.reasons],
-        commands=_commands(results.rows),
+        title=_title(results),
+        answer=told,
+        how=_how(results),
+        brackets="times [" in told,
+        notes=notes or [],
+        glance=tables.glance(results),
+        not_counted=tables.not_counted(results),
+        charts=[chart for chart in charts if isinstance(chart, Chart)],
+        missing=[chart for chart in charts if isinstance(chart, Missing)],
+        sections=_sections(results),
+        beyond=further,
+        commands=_commands(results, further),
     )
 
 
-def largest(results: Results) -> Results:
-    """The rows at the largest number of connections alone."""
-    most = max(results.asked.connections)
-    return replace(results, rows=[row for row in results.rows if row.connections == most])
+def _title(results: Results) -> str:
+    counts = [run.connections for run in results.rows] or results.asked.connections
+    most = largest(results.rows) or max(counts, default=0)
+    return f"{most:,} connections, {len(results.asked.modes)} engines compared"
 
 
-def answer(results: Results) -> str:
-    """The comparison in one sentence."""
-    by_engine = _good_rows(results.rows)
-    failed = list(dict.fromkeys(row.engine for row in results.rows if not row.ok))
-    held = f"{max(results.asked.connections):,} connections"
-    failing = f"{_join(failed)} did not hold {held} through every run (see below)"
-    if not by_engine:
-        return f"{failing[0].upper()}{failing[1:]}." if failed else "Nothing was measured."
-    parts = [f"{_join(list(by_engine))} held {held} with every echo verified"]
-    costs = {
-        engine: sorted(row.cpu_us_per_echo for row in rows if row.cpu_us_per_echo is not None)
-        for engine, rows in by_engine.items()
-    }
-    costs = {engine: numbers for engine, numbers in costs.items() if numbers}
-    if costs:
-        parts.append(_cost(costs))
-    if failed:
-        parts.append(failing)
-    return "; ".join(parts) + "."
-
-
-def median(rows: Sequence[Row], value: Value) -> float | None:
-    """Of the runs that have this figure."""
-    numbers = [number for row in rows if (number := value(row)) is not None]
-    return statistics.median(numbers) if numbers else None
-
-
-def _cost(costs: Mapping[str, Sequence[float]]) -> str:
-    """CPU per echo by engine, cheapest first, and whether that order means anything."""
-    order = sorted(costs, key=lambda engine: statistics.median(costs[engine]))
-    each = _join(
-        [f"{statistics.median(costs[engine]):.0f} µs of CPU on {engine}" for engine in order]
-    )
-    told = f"an echo cost the server {each}"
-    if len(order) < 2:
-        return told
-    best, second = costs[order[0]], costs[order[1]]
-    if min(len(best), len(second)) < RUNS_TO_RANK:
-        return f"{told} (too few runs to rank them: --repeats {RUNS_TO_RANK})"
-    if max(best) >= min(second):
-        return f"{told} (no clear difference between {order[0]} and {order[1]}: their runs overlap)"
-    return f"{told} ({order[0]} the least in every run)"
-
-
-def _join(names: Sequence[str]) -> str:
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _good_rows(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.ok:
-            found.setdefault(row.engine, []).append(row)
-    return found
-
-
-def _charts(by_engine: Mapping[str, Sequence[Row]]) -> list[Chart]:
-    made = [
-        make_chart(
-            "Server CPU per echo",
-            "user and system time of the server process, microseconds; less is better",
-            by_engine,
-            lambda row: row.cpu_us_per_echo,
-            lambda value: f"{value:,.0f} µs",
-        ),
-        make_chart(
-            "Memory per connection",
-            "growth of the server's resident memory, kB; less is better",
-            by_engine,
-            lambda row: row.rss_per_connection,
-            lambda value: f"{value / 1000:,.1f} kB",
-        ),
-        make_chart(
-            "Response time, p99",
-            "from when a message was due, milliseconds, Locust's own lag included; less is better",
-            by_engine,
-            _of("response_ms", "p99"),
-            lambda value: f"{value:.3g} ms",
-        ),
-    ]
-    return [chart for chart in made if chart is not None]
-
-
-def _lines(by_engine: Mapping[str, Sequence[Row]]) -> list[Line]:
-    return [
-        Line("good runs", [str(len(rows)) for rows in by_engine.values()]),
-        *(
-            Line(name, [show(median(rows, value)) for rows in by_engine.values()])
-            for name, value, show in _figures()
-        ),
-    ]
-
-
-def _figures() -> list[tuple[str, Value, Show]]:
-    """What the table lists: a name, where it comes from, how it is printed."""
-    integer = table.integer
-    return [
-        ("held, client's side", lambda row: row.held_client_min, integer),
-        ("held, server's side", lambda row: row.held_server_min, integer),
-        ("seconds to hold all", lambda row: row.ramp_seconds, _decimal),
-        ("connect p50, ms", _of("connect_ms", "p50"), table.three_digits),
-        ("connect p99, ms", _of("connect_ms", "p99"), table.three_digits),
-        ("echoes/s offered", lambda row: row.offered_per_second, integer),
-        ("echoes/s achieved", lambda row: row.achieved_per_second, integer),
-        ("CPU per echo, µs", lambda row: row.cpu_us_per_echo, integer),
-        ("CPU user, s", lambda row: row.cpu_user, _decimal),
-        ("CPU system, s", lambda row: row.cpu_system, _decimal),
-        ("memory per connection, bytes", lambda row: row.rss_per_connection, integer),
-        ("threads", lambda row: row.threads, integer),
-        ("switches/s, voluntary", lambda row: row.voluntary_switches_per_second, integer),
-        ("switches/s, involuntary", lambda row: row.involuntary_switches_per_second, integer),
-        *(
-            (f"response {key}, ms", _of("response_ms", key), table.three_digits)
-            for key in PERCENTILES
-        ),
-        *(
-            (f"service {key}, ms", _of("service_ms", key), table.three_digits)
-            for key in PERCENTILES
-        ),
-        ("Locust CPU, %", lambda row: row.client_cpu_percent, integer),
-        ("Locust lag p99, ms", _of("hub_lag_ms", "p99"), table.three_digits),
-    ]
-
-
-def _of(field: str, key: str) -> Value:
-    """A percentile of one of the row's summaries."""
-
-    def value(row: Row) -> float | None:
-        summary: Summary | None = getattr(row, field)
-        return summary.get(key) if summary else None
-
-    return value
-
-
-def _decimal(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.1f}"
-
-
-def _commands(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """The commands of the first run of each engine."""
-    commands: dict[str, tuple[str, str]] = {}
-    for row in rows:
-        commands.setdefault(
-            row.engine, (" ".join(row.server_command), " ".join(row.locust_command))
+def _how(results: Results) -> list[str]:
+    """What the figures rest on, in a few short lines."""
+    asked = results.asked
+    rounds = "1 round" if asked.repeats == 1 else f"{asked.repeats} rounds"
+    told = [f"{rounds}, begun {results.started}; {results.pinning}."]
+    if HOLD in asked.scenarios:
+        paces = ", ".join(f"{asked.pacing[count]:g} s at {count:,}" for count in asked.pacing)
+        told.append(
+            f"Held load, by Locust: {asked.payload}-byte echoes, one a connection every {paces}, "
+            f"measured for {asked.duration:g} s with all connections held."
         )
-    return list(commands.values())
+    loops = [name for name in asked.scenarios if name != HOLD]
+    if loops:
+        told.append(f"Closed loops, by clients in C: {', '.join(loops)}.")
+    return told
+
+
+def _sections(results: Results) -> list[Section]:
+    slopes = tables.slopes(results)
+    failures = tables.failures(results)
+    made = [
+        Section(
+            "Figures",
+            "Medians over the rounds that count, and under them the 95 % interval of the median. "
+            "A dash is not measured.",
+            [
+                *tables.held_loads(results),
+                *([slopes] if slopes else []),
+                *tables.closed_loops(results),
+            ],
+        ),
+        Section(
+            f"Differences from {results.asked.rival}",
+            "Each engine's figure divided by that of the same round. More (+) or less (−) is said "
+            "only where the intervals are apart and that of the ratio leaves 1 out; = is no "
+            "difference, ? is not ranked.",
+            tables.differences(results),
+        ),
+        Section(
+            "Verdicts",
+            "Void: no figure of the run stands. Client-limited: CPU and memory of the server "
+            "stand, times and rates are about Locust and rank nobody.",
+            [*([failures] if failures else []), tables.verdicts(results)],
+        ),
+        Section("Machine and versions", "", [_machine(results)]),
+    ]
+    return [section for section in made if section.tables]
+
+
+def _machine(results: Results) -> Table:
+    machine = results.machine
+    facts = [
+        ("CPU", f"{machine.cores} cores of {machine.cpu}"),
+        ("memory", f"{machine.memory_bytes / 2**30:.1f} GiB"),
+        ("kernel", f"Linux {machine.kernel}"),
+        ("Python", machine.python),
+        ("git revision", machine.git_revision),
+        *machine.versions.items(),
+        ("open files", f"{machine.open_files:,}"),
+        *machine.sysctls.items(),
+        *(("resumed", moment) for moment in results.resumed),
+    ]
+    return facts_table("Machine, limits and versions", facts, shown=True)
+
+
+def _commands(results: Results, further: Beyond | None) -> list[tuple[str, list[str]]]:
+    """What was started, once for each kind of run."""
+    found: dict[str, list[str]] = {"the whole comparison": [results.command]}
+    for row in results.rows:
+        name = f"held load, {row.engine}, {row.connections:,} connections"
+        found.setdefault(name, [shlex.join(row.server_command), shlex.join(row.locust_command)])
+    for peak in results.peaks:
+        name = f"closed loop {peak.scenario}, {peak.engine}, {peak.connections:,} connections"
+        found.setdefault(name, [shlex.join(peak.server_command), shlex.join(peak.client_command)])
+    if further is not None:
+        found["beyond one process"] = further.commands
+    return [(name, [line for line in lines if line]) for name, lines in found.items()]
+
+
+def _is_strange(results: Results, extremes: Extremes) -> bool:
+    return not same_machine(results.machine, extremes.machine)
+
+
+def _stranger(path: Path) -> str:
+    return f"{path.name} was measured on another machine, and is left out of the report"
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Unreadable(f"cannot write {path}: {error.strerror}") from None

@@ -44,6 +44,10 @@ PEAK_FIGURES = (
 SLOPE_FIGURES = ("rss_held", "pss_held", "tcp_buffers", "kernel_slab")
 
 
+# Scenario, connections, figure and engine -> what was found.
+Found = dict[tuple[str, int, str, str], Comparison]
+
+
 @dataclass
 class _Cell:
     """What the rounds of one engine at one number of connections gave for one figure."""
@@ -63,6 +67,13 @@ def compare_runs(rows: Sequence[Row], peaks: Sequence[Peak], rival: str) -> list
         for place, cells in _cells(rows, peaks).items()
         for engine in cells
     ]
+
+
+def index(summary: Sequence[Comparison]) -> Found:
+    """By what each is of."""
+    return {
+        (entry.scenario, entry.connections, entry.figure, entry.engine): entry for entry in summary
+    }
 
 
 def slopes(rows: Sequence[Row]) -> list[Slope]:

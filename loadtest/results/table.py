@@ -15,19 +15,13 @@ from rich.text import Text
 from loadtest.closed_loop.scenarios import HOLD, SCENARIOS, Scenario
 from loadtest.results.estimate import RUNS_TO_RANK, Estimate
 from loadtest.results.schema import Comparison, Peak, Results, Row
-from loadtest.results.summary import value
+from loadtest.results.summary import Found, index, value
 
 MARKS = {"less": "", "more": "", "none": "=", "unknown": "?", "client-limited": "?"}
 
-# Scenario, connections, figure and engine -> what was found.
-Found = dict[tuple[str, int, str, str], Comparison]
-
 
 def print_results(results: Results, console: Console) -> None:
-    found = {
-        (entry.scenario, entry.connections, entry.figure, entry.engine): entry
-        for entry in results.summary
-    }
+    found = index(results.summary)
     for count in sorted({row.connections for row in results.rows}):
         _print_hold(results, found, count, console)
     print_peaks(results.peaks, results.summary, results.asked.rival, console)
@@ -45,9 +39,7 @@ def print_peaks(
     peaks: Sequence[Peak], summary: Sequence[Comparison], rival: str, console: Console
 ) -> None:
     """The closed loops, a table for each, and those that failed."""
-    found = {
-        (entry.scenario, entry.connections, entry.figure, entry.engine): entry for entry in summary
-    }
+    found = index(summary)
     for scenario, count in dict.fromkeys((peak.scenario, peak.connections) for peak in peaks):
         engines = _engines([peak for peak in peaks if peak.scenario == scenario])
         _print_peak(SCENARIOS[scenario], count, engines, found, rival, console)

@@ -137,7 +137,7 @@ def sample_row(mode: str, connections: int, repeat: int, noise: random.Random) -
     grown = character.memory * connections * noise.uniform(0.98, 1.02)
     rss = int(character.idle + grown)
     echoes = int(ECHOES_PER_SECOND * DURATION * noise.uniform(0.99, 1.0))
-    service = curve(0.55 * slow, echoes, noise)
+    service = curve((0.2 + (user + system) / 90) * slow, echoes, noise)
     response = [(percentile, ms * 1.15) for percentile, ms in service]
     connect = curve(0.4 * slow, connections, noise)
     each = DURATION * ECHOES_PER_SECOND / connections
@@ -199,7 +199,7 @@ def samples(
     moments += [(last + at, "hold") for at in range(1, int(DURATION))]
     taken = []
     for at, phase in moments:
-        held = min(connections, int(500 * at))
+        held = min(connections, int(500 * at * noise.uniform(0.9, 1.0)))
         rss = int(character.idle + grown * held / connections)
         user, system = (each * at / 1e3 for each in (character.user, character.system))
         taken.append(Sample(begin + at, phase, user, system, rss, 1, held + 9))
@@ -293,6 +293,31 @@ def failed_results() -> Results:
     peaks = [failed(peak) for peak in made.peaks]
     asked = made.asked
     return with_rows(rows, peaks, asked.connections, asked.modes, 2, asked.scenarios)
+
+
+def strange_results() -> Results:
+    """Hostile text wherever text may come from outside; engines that nobody knows, with long names;
+    a number of connections next to another; figures that are nothing or less."""
+    modes = (HOSTILE, "an-engine-with-a-name-that-is-long", "c-epoll", *"abc")
+    made = sample_results((9_000, 10_000, 120_000), MODES, 4)
+    names = dict(zip(MODES, modes, strict=True))
+    rows = [
+        replace(row, engine=names[row.engine], reasons=[HOSTILE], verdict="client-limited")
+        for row in made.rows
+    ]
+    rows = [
+        replace(row, cpu_us_per_echo=0.0, rss_held=0, rss_per_connection=-12.5)
+        if row.engine == "c-epoll"
+        else row
+        for row in rows
+    ]
+    peaks = [
+        replace(peak, engine=names[peak.engine], operations_per_second=2.5e9, cpu_us=0.0004)
+        for peak in made.peaks
+    ]
+    made = with_rows(rows, peaks, made.asked.connections, modes, 4, SCENARIOS)
+    machine = replace(MACHINE, cpu=HOSTILE, sysctls={"net.ipv4.tcp_rmem": HOSTILE})
+    return replace(made, machine=machine, command=HOSTILE, pinning=HOSTILE, interrupted=True)
 
 
 def cut_short(row: Row) -> Row:
