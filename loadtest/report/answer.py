@@ -194,6 +194,7 @@ def _takes(costs: Mapping[str, float], rival: str) -> str:
     order = sorted(costs, key=lambda engine: costs[engine])
     each = [f"{memory(costs[engine])} on {engine}" for engine in order]
     if len(order) <= FEW or rival not in costs:
-        return f"{listed(each)} of the server's memory"
+        first = f"{memory(costs[order[0]])} of the server's memory on {order[0]}"
+        return listed([first, *each[1:]])
     ours = f"{memory(costs[rival])} of the server's memory on {rival}"
     return f"{ours} (of all engines from {each[0]} to {each[-1]})"

@@ -81,7 +81,7 @@ def logarithmic(values: Iterable[float]) -> Logarithmic:
     if high <= low:
         high = _round_up(low * 1.01)
     decades = math.log10(high / low)
-    factors: Sequence[int] = (1,) if decades > 3 else (1, 2, 5)
+    factors = _factors(decades)
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     candidates = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]
     inside = [tick for tick in candidates if low * 0.999 <= tick <= high * 1.001]
@@ -112,6 +112,13 @@ def apart(places: Sequence[tuple[float, float]]) -> list[int]:
             kept.append(number)
             left = middle - width / 2
     return kept[::-1]
+
+
+def _factors(decades: float) -> Sequence[int]:
+    """Which multiples of the powers of ten have room."""
+    if decades > 3:
+        return (1,)
+    return (1, 2, 5) if decades > 1 else (1, 2, 3, 4, 5, 6, 8)
 
 
 def _nines(percentile: float) -> float:
