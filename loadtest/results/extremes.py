@@ -73,12 +73,15 @@ class Crowd:
 
 @dataclass(frozen=True)
 class Breaking:
-    """One thread per connection, until it fails: the seed of all this."""
+    """Threads until it fails, the seed of all this: either one for each connection, of the server,
+    or bare ones, of a program that only starts them and has no connections."""
 
     command: list[str]
     started: str
     # Connections that were each answered by a thread of their own, all open at the same time, when
-    # the next thread could not be started; and how the kernel said no.
+    # the next was not answered; 0 of bare threads. All threads of the process, and the errno with
+    # which the next one was refused: null where none was asked for, because descriptors ended first
+    # and further connections wait, or where it is not known.
     connections: int
     threads: int
     errno: int | None
@@ -88,7 +91,8 @@ class Breaking:
     limit: str
     seconds: float
     rss: int | None = None
-    # What ended it, if not the kernel's refusal (descriptors, memory, patience); "" otherwise.
+    # Why it does not stand, if it does not: the program died, it was interrupted, the bound of the
+    # attempt came before any limit of the machine; "" otherwise.
     reason: str = ""
 
 
@@ -100,7 +104,11 @@ class Extremes:
     command: list[str]
     machine: Machine
     crowd: Crowd | None = None
+    # The server, one thread for each connection. Descriptors may end before threads do: then it
+    # refuses none, and what it cannot admit waits.
     breaking: Breaking | None = None
+    # So here are threads alone, each blocked in recv() as the server's are, until one is refused.
+    bare_threads: Breaking | None = None
 
 
 def write_extremes(extremes: Extremes, path: Path) -> None:
