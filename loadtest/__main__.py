@@ -1,4 +1,4 @@
-"""The command line of the load tests: `python -m loadtest compare | report | doctor | bench`."""
+"""The command line of the load tests: compare, report, doctor, bench and extremes."""
 
 import argparse
 import shlex
@@ -19,7 +19,7 @@ from loadtest.client.options import (
 from loadtest.closed_loop.scenarios import HOLD, SCENARIOS, parse_scenarios
 from loadtest.command import BAD_INPUT, Parser, positive
 from loadtest.compare import BadPlan, command_line, run_compare
-from loadtest.doctor import Need, run_doctor
+from loadtest.doctor import Need, need_of, run_doctor
 from loadtest.report.page import EXTREMES, REPORT, RESULTS, report_again
 from loadtest.results.decode import Unreadable
 from loadtest.runs.plan import (
@@ -31,6 +31,7 @@ from loadtest.runs.plan import (
     parse_modes,
     resolve_counts,
 )
+from loadtest.split import SPAWN_RATE, count_or_auto, split
 
 EXAMPLES = """\
 examples:
@@ -47,6 +48,10 @@ examples:
       report.html again, from the results.json that is there
   python -m loadtest bench --help
       CPU by operation in a closed loop alone
+  python -m loadtest doctor --connections 100000 --workers auto --processes auto
+      how many processes 100,000 connections take here, and the commands that start them
+  python -m loadtest extremes --help
+      100,000 connections at the same time; and threads until the kernel refuses one
 
 By hand, against a server that runs already:
   locust -f loadtest/locustfile.py --host tcp://127.0.0.1:7007
@@ -62,10 +67,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         from loadtest.closed_loop import bench
 
         return bench.main(arguments[1:])
+    if arguments[:1] == ["extremes"]:
+        from loadtest.extremes import command as extremes
+
+        return extremes.main(arguments[1:])
     parser = _parser()
     parsed = parser.parse_args(arguments)
     if parsed.command == "doctor":
-        return run_doctor(_need(parsed), Console())
+        return _doctor(parsed)
     if parsed.command == "report":
         return _report(parsed.directory, parser.prog)
     try:
@@ -89,6 +98,7 @@ def _parser() -> Parser:
     _add_report(commands.add_parser("report", help="report.html again, from old results"))
     _add_doctor(commands.add_parser("doctor", help="what this machine can hold"))
     commands.add_parser("bench", help="closed loops: CPU by operation, from a client in C")
+    commands.add_parser("extremes", help="100,000 connections, and threads until one is refused")
     return parser
 
 
@@ -204,6 +214,15 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
     )
     _add_modes(parser)
     _add_sources(parser)
+    for flag, whose in (("--workers", "server"), ("--processes", "Locust")):
+        parser.add_argument(
+            flag,
+            type=argument(count_or_auto),
+            default=1,
+            metavar="N",
+            help=f"{whose} processes that share the connections, held by the runtime engine; auto "
+            "is as many as it takes (default 1). Prints the split and its command lines",
+        )
 
 
 def _add_modes(parser: argparse.ArgumentParser) -> None:
@@ -235,6 +254,13 @@ def _report(directory: Path, program: str) -> int:
     for line in (*notes, f"wrote {directory / REPORT}"):
         sys.stdout.write(f"{line}\n")
     return 0
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    if parsed.workers == parsed.processes == 1:
+        return run_doctor(_need(parsed), Console())
+    found = split(parsed.connections, parsed.workers, parsed.processes, parsed.source_addresses)
+    return run_doctor(need_of(found, SPAWN_RATE), Console(), found)
 
 
 def _need(parsed: argparse.Namespace) -> Need:

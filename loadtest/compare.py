@@ -6,12 +6,8 @@ children in order and keeps what was measured; `--resume` goes on from there.
 
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from types import FrameType
 
 from rich.console import Console
 from rich.text import Text
@@ -20,7 +16,7 @@ from loadtest.client.addresses import parse_sources
 from loadtest.closed_loop.limit import buildable
 from loadtest.closed_loop.loop import run_loop
 from loadtest.closed_loop.scenarios import HOLD, available
-from loadtest.command import INTERRUPTED
+from loadtest.command import INTERRUPTED, sigterm_as_interrupt
 from loadtest.doctor import check_machine, explain_shortage, short_of
 from loadtest.host.fds import raise_fd_limit
 from loadtest.host.machine import Machine, describe_machine, utc_now
@@ -47,7 +43,7 @@ def run_compare(plan: Plan, command: str, resume: bool, out: Console, err: Conso
     cores = choose_cores()
     # Before we are pinned to one core of it.
     machine = describe_machine()
-    with _sigterm_as_interrupt(), pinned(cores.observer), Reporter(err) as reporter:
+    with sigterm_as_interrupt(), pinned(cores.observer), Reporter(err) as reporter:
         plan = _possible(plan, reporter)
         journal = _open_journal(plan, machine, command, resume)
         jobs = [job for job in plan.jobs() if _key(job) not in journal.done()]
@@ -195,17 +191,3 @@ def _results(
         summary=compare_runs(rows, journal.peaks, plan.rival),
         slopes=slopes(rows),
     )
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends a comparison as Ctrl-C does: children stopped, results written."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

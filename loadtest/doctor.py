@@ -17,6 +17,7 @@ from rich.table import Table
 from loadtest.host import cgroups, kernel
 from loadtest.host.fds import SPARE_FDS, fd_limit
 from loadtest.host.pinning import choose_cores
+from loadtest.split import Split, by_hand
 
 # Both sides on this machine, the hungriest engine (a thread per connection) and the kernel's
 # socket buffers: generous, measured at about 50 KB.
@@ -24,6 +25,9 @@ BYTES_PER_CONNECTION = 64 * 1024
 # Each thread's stack is one mapping and its guard page another; from Python 3.11 on the frames of
 # its code are a third (measured: 65,530 mappings end at 22,332 threads).
 MAPPINGS_PER_THREAD = 3
+# A process of the server's or of Locust's before its first connection; measured at 25 and 55 MB.
+BYTES_PER_WORKER = 32 * 2**20
+BYTES_PER_LOCUST = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,13 @@ class Need:
     sources: int = 1
     threads: bool = True
     burst: int = 500
+    # Processes of the server and of Locust that share the connections.
+    workers: int = 1
+    processes: int = 1
+
+    @property
+    def several(self) -> bool:
+        return self.workers > 1 or self.processes > 1
 
 
 @dataclass(frozen=True)
@@ -49,15 +60,27 @@ class Check:
 
 def check_machine(need: Need) -> list[Check]:
     """Every limit against what is needed, the ones that bite first, first."""
-    checks = [_open_files(need), _ports(need)]
+    checks = [*_open_files(need), *_machine_files(need), _ports(need)]
     if need.threads:
         checks += _threads(need)
-    checks += [*_queues(need), *_conntrack(need), _memory(need), _cores()]
+    checks += [*_queues(need), *_conntrack(need), _memory(need), _cores(need)]
     return checks
 
 
 def short_of(checks: Sequence[Check]) -> list[Check]:
     return [check for check in checks if not check.ok]
+
+
+def need_of(split: Split, burst: int) -> Need:
+    """A crowd is held by the runtime engine, which has no threads."""
+    return Need(
+        connections=split.connections,
+        sources=split.sources,
+        threads=False,
+        burst=burst,
+        workers=split.workers,
+        processes=split.processes,
+    )
 
 
 def explain_shortage(need: Need, checks: Sequence[Check]) -> str:
@@ -71,12 +94,15 @@ def explain_shortage(need: Need, checks: Sequence[Check]) -> str:
 
 def largest_fit(sources: int, threads: bool) -> int:
     """How many connections every limit of this machine allows; 1 where it is none."""
-    checks = check_machine(Need(1, sources=sources, threads=threads))
+    return _most(check_machine(Need(1, sources=sources, threads=threads)))
+
+
+def _most(checks: Sequence[Check]) -> int:
     return max(1, min(check.allows for check in checks if check.allows is not None))
 
 
-def run_doctor(need: Need, console: Console) -> int:
-    """Print the table; 0 if everything is there, 1 if something is short."""
+def run_doctor(need: Need, console: Console, split: Split | None = None) -> int:
+    """Print the table and the split, if any; 0 if all is there, 1 if something is short."""
     checks = check_machine(need)
     table = Table(title=f"{need.connections:,} connections on this machine")
     table.add_column("limit")
@@ -94,8 +120,10 @@ def run_doctor(need: Need, console: Console) -> int:
         shortage = explain_shortage(need, checks)
         console.print(shortage, markup=False, highlight=False, soft_wrap=True)
         return 1
-    most = largest_fit(need.sources, need.threads)
-    console.print(f"{need.connections:,} connections fit; {most:,} would, too.")
+    console.print(f"{need.connections:,} connections fit; {_most(checks):,} would, too.")
+    if split is not None:
+        for line in (split.describe(), *by_hand(split, need.burst)):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
@@ -104,13 +132,32 @@ def _limit(need: Need, name: str, value: str, allows: int, remedy: str) -> Check
     return Check(name, value, allows, allows >= need.connections, remedy)
 
 
-def _open_files(need: Need) -> Check:
+def _open_files(need: Need) -> Iterator[Check]:
+    """Of each process; one on each side unless there are several."""
     limit = fd_limit()
     value = f"{limit.hard:,}"
     if limit.soft < limit.hard:
         value += f" (soft {limit.soft:,} is raised at start)"
     remedy = "raise the hard limit (ulimit -Hn, or nofile in limits.conf or compose)"
-    return _limit(need, "open files", value, limit.hard - SPARE_FDS, remedy)
+    each = max(0, limit.hard - SPARE_FDS)
+    if not need.several:
+        yield _limit(need, "open files", value, each, remedy)
+        return
+    for side, count, flag in (
+        ("server", need.workers, "--workers"),
+        ("Locust", need.processes, "--processes"),
+    ):
+        enough = f"{flag} {-(-need.connections // each)}, or " if each else ""
+        allows = each * count
+        yield _limit(need, f"open files, {side}", f"{value} x {count}", allows, enough + remedy)
+
+
+def _machine_files(need: Need) -> Iterator[Check]:
+    """Of all processes together. Root may exceed it."""
+    limit, used = kernel.read_int("/proc/sys/fs/file-max"), kernel.files_open()
+    if limit is not None and used is not None:
+        remedy = "raise it: sysctl fs.file-max"
+        yield _limit(need, "file-max", f"{limit:,} ({used:,} open)", (limit - used) // 2, remedy)
 
 
 def _ports(need: Need) -> Check:
@@ -150,9 +197,13 @@ def _queues(need: Need) -> Iterator[Check]:
 
 
 def _conntrack(need: Need) -> Iterator[Check]:
+    """Where netfilter follows connections, one that finds its table full is not made at all."""
     room = kernel.conntrack_room()
     if room is not None:
-        remedy = "raise it on the machine (sysctl net.netfilter.nf_conntrack_max)"
+        remedy = (
+            "wait until old entries are gone, or raise it on the machine "
+            "(sysctl net.netfilter.nf_conntrack_max)"
+        )
         yield _limit(need, "conntrack", f"{room:,} left", room, remedy)
 
 
@@ -164,10 +215,14 @@ def _memory(need: Need) -> Check:
         available, value = limit, " left in the cgroup"
         remedy = "raise its limit (docker run --memory, mem_limit in compose)"
     value = f"{available / 2**30:.1f} GiB{value}"
+    if need.several:
+        available -= need.workers * BYTES_PER_WORKER + need.processes * BYTES_PER_LOCUST
     return _limit(need, "memory", value, available // BYTES_PER_CONNECTION, remedy)
 
 
-def _cores() -> Check:
+def _cores(need: Need) -> Check:
+    if need.several:
+        return Check("cores", "shared by all processes", None, True, "")
     cores = choose_cores()
     remedy = "two cores keep server and client apart; with one, compare CPU and memory alone"
     value, quota = cores.describe(), cgroups.cpu_quota()

@@ -146,6 +146,7 @@ class Monitor:
             hub_lag=times.summary(LAG),
             fairness=whole.fairness,
             failures=self._failures(),
+            answered=whole.answered if self._phase == "hold" else None,
         )
 
     def _failures(self) -> list[Failure]:

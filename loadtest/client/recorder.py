@@ -94,7 +94,7 @@ class Recorder:
         self._cpu = time.process_time()
 
     def _share(self) -> Share:
-        connections = self._gauge.connections()
+        exchanges = [connection.exchanges for connection in self._gauge.connections()]
         return Share(
             phase=self._phase,
             held=self._gauge.held,
@@ -103,7 +103,8 @@ class Recorder:
             seconds=time.monotonic() - self._since,
             cpu_seconds=time.process_time() - self._cpu,
             times=self._times.encode(),
-            served=served([connection.exchanges for connection in connections]),
+            served=served(exchanges),
+            answered=sum(number > 0 for number in exchanges),
         )
 
     def _watch(self) -> None:

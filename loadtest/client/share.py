@@ -27,6 +27,8 @@ class Share:
     times: dict[str, str]
     # Of the requests of each connection: how many connections, sum, sum of squares, least, most.
     served: tuple[int, int, int, int, int]
+    # Connections that are held and had an answer, whole and compared, since the hold began.
+    answered: int
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Whole:
     cpu_seconds: list[float]
     times: Times
     fairness: Fairness | None
+    answered: int
 
 
 def together(shares: Sequence[Share]) -> Whole:
@@ -54,6 +57,7 @@ def together(shares: Sequence[Share]) -> Whole:
         cpu_seconds=[share.cpu_seconds for share in shares],
         times=times,
         fairness=_fairness([share.served for share in shares if share.served[0]]),
+        answered=sum(share.answered for share in shares),
     )
 
 

@@ -27,8 +27,20 @@ HERE = Files()
 
 def pids_limit(files: Files = HERE) -> int | None:
     """The most processes, to which threads count; None if there is no limit."""
-    limits = (read_int(directory / "pids.max") for directory in _directories("pids", files))
-    return min((limit for limit in limits if limit is not None), default=None)
+    return min((limit for limit, _ in _pids(files)), default=None)
+
+
+def pids_used(files: Files = HERE) -> int:
+    """How many of them there are where `pids_limit` stands; 0 if it is not told."""
+    return min(_pids(files), default=(0, 0))[1]
+
+
+def _pids(files: Files) -> Iterator[tuple[int, int]]:
+    """Each limit, and what counts against it."""
+    for directory in _directories("pids", files):
+        limit = read_int(directory / "pids.max")
+        if limit is not None:
+            yield limit, read_int(directory / "pids.current") or 0
 
 
 def memory_left(files: Files = HERE) -> int | None:

@@ -197,6 +197,14 @@ def slab() -> int | None:
     return None
 
 
+def files_open() -> int | None:
+    """Open files of the whole machine."""
+    try:
+        return int(Path("/proc/sys/fs/file-nr").read_text().split()[0])
+    except OSError:
+        return None
+
+
 def softnet_drops() -> int | None:
     """Packets since boot that found the queue of a CPU full before the network stack saw them."""
     try:

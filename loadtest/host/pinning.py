@@ -55,6 +55,11 @@ def _physical_core(cpu: int) -> tuple[str, str]:
         return "", str(cpu)
 
 
+def unpinned() -> CpuSet:
+    """Every CPU that we may use."""
+    return frozenset(os.sched_getaffinity(0))
+
+
 @contextmanager
 def pinned(cpus: CpuSet) -> Iterator[None]:
     """Run the block, and children started in it, on these CPUs only."""

@@ -77,6 +77,8 @@ class LoadResult:
     hub_lag: Summary
     fairness: Fairness | None
     failures: list[Failure] = field(default_factory=list)
+    # Connections held at the end of the hold that had at least one answer in it.
+    answered: int | None = None
 
 
 def encode(record: Progress | LoadResult) -> str:

@@ -5,6 +5,7 @@ importing Locust monkey-patches the importer's sockets and threads.
 """
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,8 +68,20 @@ def locust_command(plan: Hold, echo: Target, files: RunFiles) -> list[str]:
     }
     if plan.source_addresses:
         options["--source-addresses"] = plan.source_addresses
+    if plan.processes > 1:
+        port = str(_free_port())
+        options["--processes"] = str(plan.processes)
+        options |= {"--master-bind-host": "127.0.0.1", "--master-bind-port": port}
+        options |= {"--master-port": port}
     flat = [word for option in options.items() for word in option]
     return [sys.executable, "-m", "locust", "--headless", "--only-summary", *flat, "EchoUser"]
+
+
+def _free_port() -> int:
+    """For a master and its workers to meet at, rather than where every other Locust does."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
 
 
 @contextmanager

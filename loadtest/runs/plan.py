@@ -56,6 +56,8 @@ class Hold:
     pacing: float
     spawn_rate: int
     source_addresses: str
+    # Locust processes that share the load; 1 is a single one, without a master.
+    processes: int = 1
 
     @property
     def ramp_seconds(self) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.host.cgroups import Files, cpu_quota, memory_left, pids_limit
+from loadtest.host.cgroups import Files, cpu_quota, memory_left, pids_limit, pids_used
 
 UNLIMITED_V1 = 9223372036854771712
 
@@ -43,11 +43,13 @@ def test_nothing_is_limited_where_there_are_no_cgroups(tree: Tree) -> None:
 def test_a_container_of_the_second_version_sees_its_limits_at_the_root(tree: Tree) -> None:
     tree.own("0::/")
     tree.write("pids.max", 5000)
+    tree.write("pids.current", 17)
     tree.write("memory.max", 1000)
     tree.write("memory.current", 600)
     tree.write("memory.stat", "anon 100\ninactive_file 200")
     tree.write("cpu.max", "50000 100000")
     assert pids_limit(tree.files) == 5000
+    assert pids_used(tree.files) == 17
     assert memory_left(tree.files) == 600
     assert cpu_quota(tree.files) == 0.5
 

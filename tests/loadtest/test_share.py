@@ -23,6 +23,7 @@ def share(*requests: int) -> Share:
         cpu_seconds=0.1,
         times=times.encode(),
         served=served(requests),
+        answered=sum(number > 0 for number in requests),
     )
 
 
