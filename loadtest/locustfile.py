@@ -4,9 +4,10 @@ It only ties the parts to Locust's hooks; the users are in `users.py`. EchoUser 
 users are named at the end of the command line, so that an echo service is all it takes.
 """
 
+import math
 from typing import Any
 
-from locust import events, html, stats
+from locust import events, html, runners, stats
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
@@ -41,6 +42,7 @@ def on_init(environment: Environment, **_: Any) -> None:
     if isinstance(runner, WorkerRunner):
         report_to_master(environment, runner, Recorder(environment, HELD, TIMES))
     elif isinstance(runner, MasterRunner):
+        be_patient_with_workers(environment)
         lead(environment, Workers(environment, runner))
     elif isinstance(runner, LocalRunner):
         lead(environment, Alone(Recorder(environment, HELD, TIMES)))
@@ -54,6 +56,15 @@ def lead(environment: Environment, team: Team) -> None:
     hooks.test_stopping.add_listener(lambda **_: monitor.stop())
     if environment.web_ui:
         add_connections_tab(environment, environment.web_ui, team)
+
+
+def be_patient_with_workers(environment: Environment) -> None:
+    """A worker that is busy is not dead, and to give its users to others is to have them twice.
+
+    Locust counts the heartbeats that it misses, one a second, and has no option for it.
+    """
+    options: Any = environment.parsed_options
+    runners.HEARTBEAT_LIVENESS = math.ceil(options.worker_patience / runners.HEARTBEAT_INTERVAL)
 
 
 def check_options(parser: Any) -> None:

@@ -10,9 +10,10 @@ workers are 16,667 each, with a standard deviation of 118, and each worker would
 more, or some connections might wait for ever while others have room (five deviations; the chance
 that any of the six has more is at most 6 x 3e-7).
 
-Addresses do need headroom. Since Linux 4.2 connect() looks through every second port first
-(commit 07f4c90062f8), so when half of an address's ports are taken, each further connection
-looks at all of them in vain before it comes to the other half.
+Addresses do need headroom. Since Linux 4.2 connect() looks through every second port first, one
+after the other (commit 07f4c90062f8): the fuller that half, the longer it looks, and when it is
+full each further connection looks at all of it in vain. Of the half at most half is used, so that
+it finds one within a few steps.
 """
 
 import ipaddress
@@ -85,8 +86,8 @@ def count_or_auto(text: str) -> int | None:
 
 
 def sources_for(connections: int, ports: int) -> str:
-    """As many of our own addresses as leave half of each one's ports; "" if one is enough."""
-    count = -(-connections // max(1, ports // 2))
+    """As many of our own addresses as use a quarter of each one's ports; "" if one is enough."""
+    count = -(-connections // max(1, ports // 4))
     if count <= 1:
         return ""
     return f"{FIRST_SOURCE}-{FIRST_SOURCE + count - 1}"

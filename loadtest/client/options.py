@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from loadtest.client.addresses import Target, parse_sources, parse_target
 from loadtest.client.server_metrics import parse_page
+from loadtest.command import positive
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ class LoadOptions:
     sources: tuple[str, ...]
     connect_timeout: float
     reply_timeout: float
+    connects_at_once: int
 
     @classmethod
     def read(cls, host: str | None, parsed: Any) -> "LoadOptions":
@@ -50,6 +52,7 @@ class LoadOptions:
             sources=parse_sources(parsed.source_addresses),
             connect_timeout=positive_seconds(parsed.connect_timeout),
             reply_timeout=positive_seconds(parsed.reply_timeout),
+            connects_at_once=positive(str(parsed.connects_at_once)),
         )
 
 
@@ -157,6 +160,14 @@ def add_options(parser: Any) -> None:
         help="Give up an attempt to connect after this (default 10)",
     )
     parser.add_argument(
+        "--connects-at-once",
+        type=argument(positive),
+        default=10_000,
+        metavar="N",
+        help="Users of one process who connect at the same time; the others wait for their turn, "
+        "and are not yet counted as late (default 10000)",
+    )
+    parser.add_argument(
         "--reply-timeout",
         type=argument(positive_seconds),
         default=30.0,
@@ -187,6 +198,15 @@ def add_options(parser: Any) -> None:
         default=0.0,
         metavar="SECONDS",
         help="After the hold, keep the connections this much longer, for others to count them",
+    )
+    parser.add_argument(
+        "--worker-patience",
+        type=argument(positive_seconds),
+        include_in_web_ui=False,
+        default=3.0,
+        metavar="SECONDS",
+        help="With --processes or --master: a worker that says nothing for so long is given up, "
+        "and its users go to others (default 3, as in Locust)",
     )
     parser.add_argument(
         "--figures",

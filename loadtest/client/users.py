@@ -9,6 +9,7 @@ Nothing is reported for a user who is stopped in the middle of an exchange (geve
 GreenletExit, which is no Exception): that exchange neither failed nor succeeded.
 """
 
+import functools
 import itertools
 import logging
 import random
@@ -17,6 +18,7 @@ from typing import Any
 
 import gevent
 from gevent import monkey
+from gevent.lock import BoundedSemaphore
 from locust import User, task
 from locust.exception import StopUser
 
@@ -40,6 +42,16 @@ _turns = itertools.count()
 # with a timeout of zero.
 HELD = Gauge(monkey.get_original("select", "epoll"))
 TIMES = Times()
+
+
+@functools.lru_cache(maxsize=1)
+def _place(connects_at_once: int) -> BoundedSemaphore:
+    """To hold while connecting.
+
+    Locust starts users by the clock, however far behind the connecting is. On a machine that has
+    too much to do they would pile up, each with its timeout running, until all of them fail.
+    """
+    return BoundedSemaphore(connects_at_once)
 
 
 class TcpUser(User):
@@ -108,17 +120,23 @@ class TcpUser(User):
         """A new connection, or StopUser after the last of several attempts."""
         delays = backoff(CONNECT_ATTEMPTS)
         for _ in range(CONNECT_ATTEMPTS):
-            started_at = time.perf_counter()
-            try:
-                connection = self._dial()
-            except OSError as error:
-                self._report("CONNECT", self.service_type.lower(), started_at, 0, error)
-                gevent.sleep(next(delays, 0.0))
-            else:
-                self._report("CONNECT", self.service_type.lower(), started_at, 0, None)
-                HELD.add(connection)
+            with _place(self.options.connects_at_once):
+                connection = self._try_to_connect()
+            if connection is not None:
                 return connection
+            gevent.sleep(next(delays, 0.0))
         raise StopUser
+
+    def _try_to_connect(self) -> Connection | None:
+        started_at = time.perf_counter()
+        try:
+            connection = self._dial()
+        except OSError as error:
+            self._report("CONNECT", self.service_type.lower(), started_at, 0, error)
+            return None
+        self._report("CONNECT", self.service_type.lower(), started_at, 0, None)
+        HELD.add(connection)
+        return connection
 
     def _dial(self) -> Connection:
         target, options = self.target(), self.options

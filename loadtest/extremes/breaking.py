@@ -12,6 +12,7 @@ without descriptors, finds that (`bare_threads.py`).
 """
 
 import json
+import os
 import socket
 import sys
 import time
@@ -39,9 +40,8 @@ from loadtest.split import sources_for
 
 MODE = "threads"
 PAYLOAD = 64
-# For an answer. Thousands of threads are slow to start, and nothing here is about their speed.
-PATIENCE = 10.0
 BARE_PATIENCE = 300.0
+DYING = 0.5
 # Threads that are left to everybody else on the machine, and memory for one of ours.
 LEFT_TO_OTHERS = 2_000
 BYTES_PER_THREAD = 64 * 1024
@@ -56,6 +56,8 @@ class BreakingPlan:
     most: int
     out: Path
     server_command: tuple[str, ...] = (sys.executable, "-m", "server")
+    # For an answer. Thousands of threads are slow to start, and nothing here is about their speed.
+    patience: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def break_server(plan: BreakingPlan, seen: SeenBreaking, reporter: Reporter) -> 
             running_engine(plan, MODE, files, unpinned()) as engine,
             session_ended(engine.child),
         ):
-            _Drive(engine, files, bound(plan.most), seen, reporter).until_it_breaks()
+            _Drive(plan, engine, files, seen, reporter).until_it_breaks()
             reporter.update("stopping the server", "")
             engine.stop()
     except RunFailed as failure:
@@ -139,20 +141,21 @@ class _Drive:
 
     def __init__(
         self,
+        plan: BreakingPlan,
         engine: Engine,
         files: RunFiles,
-        bound: Bound,
         seen: SeenBreaking,
         reporter: Reporter,
     ) -> None:
+        self._patience = plan.patience
+        self._bound = bound(plan.most)
         self._engine = engine
         self._log = files.server_log
-        self._bound = bound
         self._seen = seen
         self._reporter = reporter
         self._process = psutil.Process(engine.child.pid)
         self._held: list[Connection] = []
-        expected = min(bound.most, fd_limit().hard)
+        expected = min(self._bound.most, fd_limit().hard)
         self._sources = parse_sources(sources_for(expected, kernel.port_range()))
 
     def until_it_breaks(self) -> None:
@@ -190,19 +193,20 @@ class _Drive:
             self._seen.error = str(error)
             self._seen.reason = f"this program, not the server, could not connect: {error}"
             return False
-        self._held.append(connection)
         try:
-            connection.echo(PAYLOAD, PATIENCE)
+            connection.echo(PAYLOAD, self._patience)
         except OSError as error:
-            self._held.remove(connection)
+            connection.close()
+            # A server that has just been killed is still on its way out when its sockets are gone.
+            self._engine.child.wait(DYING)
             self._engine.child.check_alive("under load")
             self._explain(error)
-            connection.close()
             return False
+        self._held.append(connection)
         return True
 
     def _open(self) -> Connection:
-        return Connection.open(*self._address(), PATIENCE)
+        return Connection.open(*self._address(), self._patience)
 
     def _address(self) -> tuple[str, int, str | None]:
         echo = self._engine.echo
@@ -216,7 +220,7 @@ class _Drive:
             seen.limit = out_of_descriptors(pid)
             seen.error = "the next connection waits"
             if not seen.limit:
-                seen.reason = f"no answer within {PATIENCE:.0f} s, and no limit was reached"
+                seen.reason = f"no answer within {self._patience:.0f} s, and no limit was reached"
         elif isinstance(error, PeerClosed | ConnectionResetError):
             seen.limit = reached(pid)
             seen.error = self._complaint() or error.strerror or str(error)
@@ -235,7 +239,7 @@ class _Drive:
         self._reporter.update("asking all once more", f"{len(self._held):,} connections")
         for number, connection in enumerate(self._held):
             try:
-                connection.echo(PAYLOAD, PATIENCE)
+                connection.echo(PAYLOAD, self._patience)
             except OSError as error:
                 raise RunFailed(
                     f"connection {number + 1:,} of {len(self._held):,} was not answered any more "
@@ -246,7 +250,7 @@ class _Drive:
 
     def _take_turns(self) -> None:
         sent = payload(0, 0, PAYLOAD)
-        with dial(*self._address(), PATIENCE) as waiting:
+        with dial(*self._address(), self._patience) as waiting:
             waiting.sendall(sent)
             self._held.pop().close()
             try:
@@ -281,7 +285,11 @@ def break_bare_threads(plan: BreakingPlan, seen: SeenBreaking, reporter: Reporte
     seen.began = time.monotonic()
     try:
         child = Child(
-            "the program of bare threads", seen.command, files.client_out, files.client_log, {}
+            "the program of bare threads",
+            seen.command,
+            files.client_out,
+            files.client_log,
+            os.environ,
         )
         with child, session_ended(child):
             _follow(child, seen, reporter)

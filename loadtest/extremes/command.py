@@ -217,16 +217,16 @@ def _parser() -> Parser:
         type=argument(source_addresses),
         default="",
         metavar="LIST",
-        help="where the crowd connects from (default: as many of 127.0.0.2 and so on as leave half "
-        "of their ports)",
+        help="where the crowd connects from (default: as many of 127.0.0.2 and so on as use a "
+        "quarter of their ports)",
     )
     add(
         "--duration",
         type=argument(positive_seconds),
-        default=90.0,
+        default=120.0,
         metavar="S",
         help="seconds to hold the crowd; each connection has an echo every four fifths of that "
-        "(default 90)",
+        "(default 120)",
     )
     add(
         "--spawn-rate",

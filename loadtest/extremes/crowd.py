@@ -40,6 +40,8 @@ PERIODS = 1.25
 START_SECONDS = 30.0
 HOLD_GRACE = 60.0
 PAYLOAD = 64
+# In all processes together: far fewer than have room in the listen queue.
+CONNECTS_AT_ONCE = 300
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,13 @@ class CrowdPlan:
             spawn_rate=self.spawn_rate,
             source_addresses=self.split.source_addresses,
             processes=self.split.processes,
+            connects_at_once=max(1, CONNECTS_AT_ONCE // self.split.processes),
         )
+
+    @property
+    def ramp_patience(self) -> float:
+        """Connections wait for each other, so a busy machine makes the ramp longer."""
+        return 3 * self.hold.ramp_seconds + START_SECONDS
 
     @property
     def expected_seconds(self) -> float:
@@ -166,7 +174,7 @@ class _Watch:
     def until_measured(self) -> None:
         hold = self.plan.hold
         try:
-            self._follow_until("settle", hold.ramp_deadline + START_SECONDS)
+            self._follow_until("settle", self.plan.ramp_patience)
             self.seen.held = _still(self.server)
             self._follow_until("linger", hold.duration + HOLD_GRACE)
             # The users go on as before, so this is still the hold.

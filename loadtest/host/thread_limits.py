@@ -6,7 +6,6 @@ of them can be read *while* the process is there: the one without room is the on
 belong to the machine: whoever takes the last of those takes it from everybody.
 """
 
-import resource
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -50,10 +49,21 @@ def reached(pid: int) -> str:
 
 def out_of_descriptors(pid: int) -> str:
     """The limit on open files, if it leaves nothing but what servers keep for themselves."""
-    process = psutil.Process(pid)
-    allows, _ = process.rlimit(psutil.RLIMIT_NOFILE)
-    limit = ThreadLimit("open files", allows, process.num_fds(), needs=SPARE_FDS)
+    allows, used = _own(pid, "Max open files"), psutil.Process(pid).num_fds()
+    if allows is None:
+        return ""
+    limit = ThreadLimit("open files", allows, used, needs=SPARE_FDS)
     return str(limit) if limit.is_reached else ""
+
+
+def _own(pid: int, name: str) -> int | None:
+    """A soft limit of a process; None for "unlimited". To ask by prlimit() takes a privilege, where
+    the process is another user's."""
+    for line in Path(f"/proc/{pid}/limits").read_text().splitlines():
+        if line.startswith(name):
+            soft = line.removeprefix(name).split()[0]
+            return int(soft) if soft.isdigit() else None
+    return None
 
 
 def thread_limits(pid: int) -> list[ThreadLimit]:
@@ -75,10 +85,9 @@ def shared_limits() -> Iterator[ThreadLimit]:
 
 def _user(pid: int) -> Iterator[ThreadLimit]:
     """The quota of a user, which does not hold for root."""
-    process = psutil.Process(pid)
-    user = process.uids().real
-    allows, _ = process.rlimit(psutil.RLIMIT_NPROC)
-    if user == 0 or allows == resource.RLIM_INFINITY:
+    user = psutil.Process(pid).uids().real
+    allows = _own(pid, "Max processes")
+    if user == 0 or allows is None:
         return
     used = 0
     for each in psutil.process_iter():
@@ -98,8 +107,7 @@ def _mappings(pid: int) -> Iterator[ThreadLimit]:
 
 def _address_space(pid: int) -> Iterator[ThreadLimit]:
     """How much memory a process may reserve; a stack is reserved whole, used or not."""
-    process = psutil.Process(pid)
-    allows, _ = process.rlimit(psutil.RLIMIT_AS)
-    if allows != resource.RLIM_INFINITY:
-        used = process.memory_info().vms
+    allows = _own(pid, "Max address space")
+    if allows is not None:
+        used = psutil.Process(pid).memory_info().vms
         yield ThreadLimit("RLIMIT_AS (ulimit -v), bytes", allows, used, STACK_BYTES)

@@ -22,6 +22,8 @@ LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
 # The longest that Locust keeps its connections for us to count; it is told when we are done.
 LINGER = 30.0
 STOP_PATIENCE = 60.0
+# Whether a worker is alive is seen from outside; that it was busy is no reason to give it up.
+WORKER_PATIENCE = 60.0
 
 
 class Load:
@@ -68,11 +70,13 @@ def locust_command(plan: Hold, echo: Target, files: RunFiles) -> list[str]:
     }
     if plan.source_addresses:
         options["--source-addresses"] = plan.source_addresses
+    if plan.connects_at_once is not None:
+        options["--connects-at-once"] = str(plan.connects_at_once)
     if plan.processes > 1:
         port = str(_free_port())
         options["--processes"] = str(plan.processes)
         options |= {"--master-bind-host": "127.0.0.1", "--master-bind-port": port}
-        options |= {"--master-port": port}
+        options |= {"--master-port": port, "--worker-patience": f"{WORKER_PATIENCE:g}"}
     flat = [word for option in options.items() for word in option]
     return [sys.executable, "-m", "locust", "--headless", "--only-summary", *flat, "EchoUser"]
 

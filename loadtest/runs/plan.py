@@ -58,6 +58,8 @@ class Hold:
     source_addresses: str
     # Locust processes that share the load; 1 is a single one, without a master.
     processes: int = 1
+    # Users of one process who connect at the same time; None leaves it to Locust's pace.
+    connects_at_once: int | None = None
 
     @property
     def ramp_seconds(self) -> float:

@@ -86,6 +86,7 @@ def test_all_connections_are_held_and_every_echo_is_right(
     assert run.status == 0
     assert (result.phase, result.asked, result.held_min, result.held_end) == ("hold", 300, 300, 300)
     assert (result.lost, result.failures) == (0, [])
+    assert result.answered == 300
     assert result.times["CONNECT echo"]["count"] == 300
 
 
