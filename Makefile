@@ -12,11 +12,16 @@ COMPOSE = $(shell if docker compose version >/dev/null 2>&1; then echo docker co
 
 .PHONY: help setup compare compare-full test check bench bench-echo bench-runtime bench-tls bench-watching doctor torture soak clean
 .PHONY: docker-build docker-up docker-down docker-compare docker-test
+.PHONY: help setup compare compare-full extremes test check bench bench-echo bench-runtime bench-tls bench-watching doctor torture soak clean
 
 help:
 	@echo "make compare   compare the engines at 10,000 connections (a few minutes); ARGS='--help' for options"
 	@echo "make compare-full   all engines and the limit in C at 100, 1,000, 10,000 and as many as fit, 5 rounds,"
 	@echo "               closed loops: an hour, said at the start; ARGS=--resume goes on with an interrupted one"
+	@echo "               closed loops, and then extremes: some hours, said at the start; ARGS=--resume goes on with"
+	@echo "               an interrupted one"
+	@echo "make extremes  100,000 connections at the same time in many processes, and threads until the kernel"
+	@echo "               refuses one: about six minutes, alone on the machine; ARGS=crowd, ARGS=threads, ARGS=--help"
 	@echo "make test      lint, types and tests (a few minutes)"
 	@echo "make check     lint and types alone"
 	@echo "make torture   the torture tests at full size, and their table (an hour, alone on the machine); ARGS"
@@ -50,8 +55,17 @@ compare: $(READY)
 	$(BIN)/python -m loadtest compare $(ARGS)
 
 compare-full: $(READY)
+	@status=0; set -x; \
 	$(BIN)/python -m loadtest compare --modes all --connections 100,1000,10000,max --repeats 5 \
 	    --scenarios hold,echo,bulk-64k,bulk-16m,churn --duration 8 --spawn-rate 1500 --out results/full $(ARGS)
+	    --scenarios hold,echo,bulk-64k,bulk-16m,churn --duration 30 --out results/full $(ARGS) \
+	    || status=$$?; \
+	test $$status -le 1 || exit $$status; \
+	$(BIN)/python -m loadtest extremes --out results/full || exit $$?; \
+	exit $$status
+
+extremes: $(READY)
+	$(BIN)/python -m loadtest extremes $(ARGS)
 
 doctor: $(READY)
 	$(BIN)/python -m loadtest doctor $(ARGS)

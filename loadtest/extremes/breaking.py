@@ -40,7 +40,7 @@ from loadtest.split import sources_for
 
 MODE = "threads"
 PAYLOAD = 64
-BARE_PATIENCE = 300.0
+BARE_PATIENCE = 120.0
 DYING = 0.5
 # Threads that are left to everybody else on the machine, and memory for one of ours.
 LEFT_TO_OTHERS = 2_000

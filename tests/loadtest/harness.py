@@ -182,6 +182,13 @@ class LocustRun:
         """One of its processes dies without a word."""
         psutil.Process(self._process.pid).children()[0].kill()
 
+    def stop_a_worker_for(self, seconds: float) -> None:
+        """One of its processes gets no time."""
+        worker = psutil.Process(self._process.pid).children()[0]
+        worker.suspend()
+        time.sleep(seconds)
+        worker.resume()
+
     def _news(self) -> list[Progress]:
         records = [decode(line) for line in self._tail.read()]
         return [record for record in records if isinstance(record, Progress)]

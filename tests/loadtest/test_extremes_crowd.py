@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,12 +78,21 @@ class Extremes:
         """Its exit status and what it has written; none of its processes is left."""
         try:
             output, _ = self._process.communicate(timeout=PATIENCE)
+            left = [each for each in self._seen if each.is_running()]
         finally:
-            self._process.kill()
-        assert [each for each in self._seen if each.is_running()] == [], output
+            self.end()
+        assert left == [], output
         crowd = read_extremes(self.out / "extremes.json").crowd
         assert crowd is not None, output
         return self._process.returncode, crowd
+
+    def end(self) -> None:
+        """Nothing of it outlives the test, whatever it has done."""
+        self._process.kill()
+        self._process.communicate()
+        for each in self._seen:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
 
     def logs(self) -> str:
         return "".join(path.read_text() for path in self.out.glob("raw/*.log"))
@@ -95,9 +104,7 @@ def extremes(out: Path, *arguments: str) -> Iterator[Extremes]:
     try:
         yield run
     finally:
-        if run._process.poll() is None:
-            run.interrupt()
-            run._process.communicate(timeout=PATIENCE)
+        run.end()
 
 
 def held(progress: Progress) -> bool:

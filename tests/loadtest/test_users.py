@@ -4,6 +4,7 @@ The runs of a group take a few seconds each, nearly all of it waiting, so they r
 one fixture starts them all and each test judges one.
 """
 
+import itertools
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -326,6 +328,54 @@ def test_without_user_names_only_the_echo_service_is_needed(
     result = honest_runs["plain"].measured()
     assert result.failures == []
     assert {key.split()[0] for key in result.times} == {"CONNECT", "ECHO"}
+
+
+def test_connections_without_an_answer_in_the_hold_are_held_but_not_answered(
+    tmp_path: Path,
+) -> None:
+    numbers = itertools.count()
+
+    def answers_two(conn: socket.socket) -> None:
+        (harness.honest if next(numbers) < 2 else harness.silent)(conn)
+
+    with HostileServer(answers_two) as server:
+        flags = "--users 5 --spawn-rate 5 --pacing 0.2 --hold 1"
+        result = LocustRun(tmp_path, server.port, *flags.split()).finish().measured()
+    assert (result.held_min, result.answered) == (5, 2)
+
+
+def test_a_busy_worker_is_waited_for(
+    asyncio_server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """One that stands still in the ramp keeps its users, and nobody else gets them."""
+    flags = f"{workers()} --users 40 --spawn-rate 4 --pacing 0.5 --hold 1 --worker-patience 60"
+    run = LocustRun(tmp_path_factory.mktemp("run"), asyncio_server.echo, *flags.split())
+    run.wait_until(lambda progress: progress.held > 0)
+    run.stop_a_worker_for(8.0)
+    result = run.finish().measured()
+    assert (result.asked, result.held_min, result.answered) == (40, 40, 40)
+    assert result.times["CONNECT echo"]["count"] == 40
+
+
+def test_users_connect_in_turns(tmp_path: Path) -> None:
+    """Nobody answers here, so each attempt lasts for a second, and five of them cannot be over
+    before five seconds are unless several were under way at the same time."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):  # its queue is full
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(listener.getsockname())
+        seen: list[float] = []
+        flags = "--users 10 --spawn-rate 10 --connects-at-once 1 --connect-timeout 1"
+        run = LocustRun(tmp_path, listener.getsockname()[1], *flags.split())
+
+        def five_failed(progress: Progress) -> bool:
+            seen.append(progress.at)
+            return progress.failures >= 5
+
+        run.stop_when(five_failed)
+    assert seen[-1] - seen[0] > 4.0
 
 
 def test_what_a_dead_worker_held_is_not_held(
