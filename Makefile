@@ -17,8 +17,7 @@ COMPOSE = $(shell if docker compose version >/dev/null 2>&1; then echo docker co
 help:
 	@echo "make compare   compare the engines at 10,000 connections (a few minutes); ARGS='--help' for options"
 	@echo "make compare-full   all engines and the limit in C at 100, 1,000, 10,000 and as many as fit, 5 rounds,"
-	@echo "               closed loops: an hour, said at the start; ARGS=--resume goes on with an interrupted one"
-	@echo "               closed loops, and then extremes: some hours, said at the start; ARGS=--resume goes on with"
+	@echo "               closed loops, and then extremes: about an hour; ARGS=--resume goes on with"
 	@echo "               an interrupted one"
 	@echo "make extremes  100,000 connections at the same time in many processes, and threads until the kernel"
 	@echo "               refuses one: about six minutes, alone on the machine; ARGS=crowd, ARGS=threads, ARGS=--help"
@@ -57,11 +56,11 @@ compare: $(READY)
 compare-full: $(READY)
 	@status=0; set -x; \
 	$(BIN)/python -m loadtest compare --modes all --connections 100,1000,10000,max --repeats 5 \
-	    --scenarios hold,echo,bulk-64k,bulk-16m,churn --duration 8 --spawn-rate 1500 --out results/full $(ARGS)
-	    --scenarios hold,echo,bulk-64k,bulk-16m,churn --duration 30 --out results/full $(ARGS) \
+	    --scenarios hold,echo,bulk-64k,bulk-16m,churn --duration 8 --spawn-rate 1500 --out results/full $(ARGS) \
 	    || status=$$?; \
 	test $$status -le 1 || exit $$status; \
 	$(BIN)/python -m loadtest extremes --out results/full || exit $$?; \
+	$(BIN)/python -m loadtest report results/full || exit $$?; \
 	exit $$status
 
 extremes: $(READY)

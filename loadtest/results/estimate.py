@@ -11,6 +11,7 @@ all of the lowest by chance in one case of ten; of four each, in one of thirty-f
 """
 
 import functools
+import math
 import random
 import statistics
 from collections.abc import Mapping, Sequence
@@ -51,9 +52,18 @@ def estimate(values: Sequence[float]) -> Estimate | None:
 
 def ratio(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Estimate | None:
     """Ours by theirs, within the rounds that both have: a machine whose speed drifts between
-    rounds drifts for both, and cancels out."""
+    rounds drifts for both, and cancels out.
+
+    Between the two middle ones of an even number of rounds it is the geometric mean, so that
+    twice as much and half as much are the same finding, whoever is the rival.
+    """
     rounds = [number for number in sorted(ours) if theirs.get(number)]
-    return estimate([ours[number] / theirs[number] for number in rounds])
+    quotients = [ours[number] / theirs[number] for number in rounds]
+    if not quotients or min(quotients) <= 0:
+        return estimate(quotients)  # memory that shrank, say
+    logs = estimate([math.log(quotient) for quotient in quotients])
+    assert logs is not None
+    return Estimate(math.exp(logs.median), math.exp(logs.low), math.exp(logs.high), quotients)
 
 
 def difference(ours: Estimate, theirs: Estimate, quotient: Estimate | None) -> Finding:
