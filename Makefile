@@ -10,7 +10,6 @@ READY  := $(VENV)/.ready
 # Compose 2 is a plugin of docker, Compose 1.29 a program of its own.
 COMPOSE = $(shell if docker compose version >/dev/null 2>&1; then echo docker compose; else echo docker-compose; fi)
 
-.PHONY: help setup compare compare-full test check bench bench-echo bench-runtime bench-tls bench-watching doctor torture soak clean
 .PHONY: docker-build docker-up docker-down docker-compare docker-test
 .PHONY: help setup compare compare-full extremes test check bench bench-echo bench-runtime bench-tls bench-watching doctor torture soak clean
 
@@ -53,13 +52,15 @@ $(READY): pyproject.toml constraints.txt
 compare: $(READY)
 	$(BIN)/python -m loadtest compare $(ARGS)
 
+# What does not count is in the report as well, so a status of 1 does not end it.
 compare-full: $(READY)
 	@status=0; set -x; \
 	$(BIN)/python -m loadtest compare --modes all --connections 100,1000,10000,max --repeats 5 \
 	    --scenarios hold,echo,bulk-64k,bulk-16m,churn --duration 8 --spawn-rate 1500 --out results/full $(ARGS) \
 	    || status=$$?; \
 	test $$status -le 1 || exit $$status; \
-	$(BIN)/python -m loadtest extremes --out results/full || exit $$?; \
+	$(BIN)/python -m loadtest extremes --out results/full || status=$$?; \
+	test $$status -le 1 || exit $$status; \
 	$(BIN)/python -m loadtest report results/full || exit $$?; \
 	exit $$status
 
@@ -110,8 +111,9 @@ soak: $(READY)
 
 # The report of a comparison names what it measured, and there is no git in an image.
 docker-build:
-	STACK_REVISION=$$(git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown) \
-	    $(COMPOSE) build runtime locust
+	revision=$$(git rev-parse --short=12 HEAD 2>/dev/null) && { git diff --quiet HEAD || \
+	    revision=$$revision+changes-$$(git diff HEAD | sha256sum | cut -c1-8); }; \
+	STACK_REVISION=$${revision:-unknown} $(COMPOSE) build runtime locust
 
 docker-up: docker-build
 	COMPOSE_PROFILES=$(PROFILES) $(COMPOSE) up --detach
@@ -123,7 +125,7 @@ docker-down:
 
 # As the user who runs this, so that the report is theirs.
 docker-compare: docker-build
-	mkdir -p results
+	mkdir -p $${STACK_RESULTS:-results}
 	$(COMPOSE) run --rm --user "$$(id -u):$$(id -g)" compare $(ARGS)
 
 docker-test: $(READY)

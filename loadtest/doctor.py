@@ -8,7 +8,6 @@ nothing about the server.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 from rich.console import Console
@@ -17,14 +16,12 @@ from rich.table import Table
 from loadtest.host import cgroups, kernel
 from loadtest.host.fds import SPARE_FDS, fd_limit
 from loadtest.host.pinning import choose_cores
+from loadtest.host.thread_limits import MAPPINGS, shared_limits
 from loadtest.split import Split, by_hand
 
 # Both sides on this machine, the hungriest engine (a thread per connection) and the kernel's
 # socket buffers: generous, measured at about 50 KB.
 BYTES_PER_CONNECTION = 64 * 1024
-# Each thread's stack is one mapping and its guard page another; from Python 3.11 on the frames of
-# its code are a third (measured: 65,530 mappings end at 22,332 threads).
-MAPPINGS_PER_THREAD = 3
 # A process of the server's or of Locust's before its first connection; measured at 25 and 55 MB.
 BYTES_PER_WORKER = 32 * 2**20
 BYTES_PER_LOCUST = 64 * 2**20
@@ -169,19 +166,13 @@ def _ports(need: Need) -> Check:
 
 
 def _threads(need: Need) -> Iterator[Check]:
-    running = kernel.threads_running()
     remedy = "leave out the threads engine (--modes runtime,uvloop)"
-    for name in ("kernel/threads-max", "kernel/pid_max"):
-        limit = kernel.read_int(Path("/proc/sys", name))
-        if limit is not None:
-            yield _limit(need, name.split("/")[1], f"{limit:,}", limit - running, remedy)
+    for limit in shared_limits():
+        yield _limit(need, limit.name, f"{limit.allows:,}", limit.room - SPARE_FDS, remedy)
     mappings = kernel.read_int("/proc/sys/vm/max_map_count")
     if mappings is not None:
-        allows = mappings // MAPPINGS_PER_THREAD - SPARE_FDS
+        allows = mappings // MAPPINGS - SPARE_FDS
         yield _limit(need, "max_map_count", f"{mappings:,}", allows, remedy)
-    pids = cgroups.pids_limit()
-    if pids is not None:
-        yield _limit(need, "cgroup pids.max", f"{pids:,}", pids - SPARE_FDS, remedy)
 
 
 def _queues(need: Need) -> Iterator[Check]:

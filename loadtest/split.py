@@ -21,7 +21,7 @@ import os
 import sys
 from dataclasses import dataclass
 
-from loadtest.client.addresses import parse_sources
+from loadtest.client.addresses import MAX_SOURCES, parse_sources
 from loadtest.command import positive
 from loadtest.host import kernel
 from loadtest.host.fds import SPARE_FDS, fd_limit
@@ -86,8 +86,9 @@ def count_or_auto(text: str) -> int | None:
 
 
 def sources_for(connections: int, ports: int) -> str:
-    """As many of our own addresses as use a quarter of each one's ports; "" if one is enough."""
-    count = -(-connections // max(1, ports // 4))
+    """As many of our own addresses as use a quarter of each one's ports; "" if one is enough. What
+    is asked for beyond the most that may be named, the check of ports finds short."""
+    count = min(MAX_SOURCES, -(-connections // max(1, ports // 4)))
     if count <= 1:
         return ""
     return f"{FIRST_SOURCE}-{FIRST_SOURCE + count - 1}"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
 
+import gevent
 from prometheus_client.parser import text_string_to_metric_families
 
 from loadtest.client.addresses import Target
@@ -67,7 +68,9 @@ class MetricsPage:
 
     def look(self) -> Totals:
         try:
-            values = read_values(self._fetch().decode())
+            # Inside of Locust this bounds all of it: the name, each address of it, the request.
+            with gevent.Timeout(self._timeout, TimeoutError()):
+                values = read_values(self._fetch().decode())
         except TimeoutError as error:
             raise NotSeen(f"{self._url} did not answer within {self._timeout:g} s.") from error
         except OSError as error:

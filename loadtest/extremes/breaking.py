@@ -26,7 +26,7 @@ from loadtest.client.addresses import dial, parse_sources
 from loadtest.client.connection import Connection, PeerClosed, payload
 from loadtest.extremes.bare_threads import END_PATIENCE, Found
 from loadtest.extremes.family import session_ended
-from loadtest.host import kernel
+from loadtest.host import cgroups, kernel
 from loadtest.host.fds import fd_limit
 from loadtest.host.machine import utc_now
 from loadtest.host.pinning import unpinned
@@ -106,9 +106,10 @@ def bound(most: int) -> Bound:
     """As many as asked for, but not the last ones of what all share."""
     bounds = [Bound(most, "")]
     for limit in shared_limits():
-        room = limit.allows - limit.used - LEFT_TO_OTHERS
+        room = limit.room - LEFT_TO_OTHERS
         bounds.append(Bound(room, f"{limit} is everybody's, and {LEFT_TO_OTHERS:,} were left"))
-    room = psutil.virtual_memory().available // BYTES_PER_THREAD
+    free = (psutil.virtual_memory().available, cgroups.memory_left())
+    room = min(size for size in free if size is not None) // BYTES_PER_THREAD
     bounds.append(Bound(room, "more threads might not fit into the memory"))
     least = min(bounds, key=lambda each: each.most)
     return Bound(max(0, least.most), least.why)

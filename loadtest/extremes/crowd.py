@@ -249,7 +249,7 @@ def _established(engine: Engine) -> int:
     try:
         return sock_diag.established(engine.echo.port)
     except OSError:  # the kernel was built without it
-        return kernel.established(engine.child.pid, engine.echo.host, engine.echo.port)
+        return kernel.accepted(engine.child.pid, engine.echo.host, engine.echo.port)
 
 
 def _still(server: Family) -> Still:

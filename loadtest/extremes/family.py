@@ -46,12 +46,17 @@ class Family:
                 raise RunFailed(f"{name} of {self._child.name} (pid {member.pid}) died {when}")
 
     def cost(self) -> Cost:
+        """RunFailed if one of them has just ended."""
         rss, cpu = 0, 0.0
-        for member in self._members.values():
-            with member.oneshot():
-                rss += member.memory_info().rss
-                times = member.cpu_times()
-                cpu += times.user + times.system
+        try:
+            for member in self._members.values():
+                with member.oneshot():
+                    rss += member.memory_info().rss
+                    times = member.cpu_times()
+                    cpu += times.user + times.system
+        except psutil.NoSuchProcess:
+            self.check_alive("under load")
+            raise
         return Cost(rss, cpu)
 
     def rss_by_process(self) -> dict[str, int]:
@@ -82,14 +87,16 @@ def session_ended(child: Child) -> Iterator[None]:
         yield
     finally:
         child.stop(KILL_PATIENCE)
-        left = [psutil.Process(pid) for pid in psutil.pids() if _session(pid) == child.pid]
+        left = [found for pid in psutil.pids() if (found := _member(pid, child.pid))]
         for each in left:
             with suppress(psutil.NoSuchProcess):
                 each.kill()
         psutil.wait_procs(left, KILL_PATIENCE)
 
 
-def _session(pid: int) -> int | None:
-    with suppress(ProcessLookupError):
-        return os.getsid(pid)
+def _member(pid: int, session: int) -> psutil.Process | None:
+    """A process, if it is of that session, and still there."""
+    with suppress(ProcessLookupError, psutil.NoSuchProcess):
+        if os.getsid(pid) == session:
+            return psutil.Process(pid)
     return None

@@ -25,22 +25,28 @@ class Files:
 HERE = Files()
 
 
-def pids_limit(files: Files = HERE) -> int | None:
-    """The most processes, to which threads count; None if there is no limit."""
-    return min((limit for limit, _ in _pids(files)), default=None)
+@dataclass(frozen=True)
+class Pids:
+    """A limit on processes, to which threads count, and how many there are."""
+
+    limit: int
+    used: int
+
+    @property
+    def room(self) -> int:
+        return max(0, self.limit - self.used)
 
 
-def pids_used(files: Files = HERE) -> int:
-    """How many of them there are where `pids_limit` stands; 0 if it is not told."""
-    return min(_pids(files), default=(0, 0))[1]
+def pids(files: Files = HERE) -> Pids | None:
+    """The limit that leaves the least room; None if there is none."""
+    return min(_pids(files), key=lambda each: each.room, default=None)
 
 
-def _pids(files: Files) -> Iterator[tuple[int, int]]:
-    """Each limit, and what counts against it."""
+def _pids(files: Files) -> Iterator[Pids]:
     for directory in _directories("pids", files):
         limit = read_int(directory / "pids.max")
         if limit is not None:
-            yield limit, read_int(directory / "pids.current") or 0
+            yield Pids(limit, read_int(directory / "pids.current") or 0)
 
 
 def memory_left(files: Files = HERE) -> int | None:

@@ -16,6 +16,7 @@ from loadtest.host.fds import fd_limit
 PACKAGES = ("c10k", "uvloop", "locust", "gevent", "hdrhistogram", "psutil")
 # What the load comes from besides Python, by what each says of its version in the first line.
 TOOLS = ("redis-benchmark", "cc")
+UNKNOWN_REVISION = "unknown"
 SYSCTLS = (
     "net/core/somaxconn",
     "net/core/netdev_max_backlog",
@@ -98,7 +99,7 @@ def git_revision(here: Path) -> str:
     is what the container image was built from, or "unknown"."""
     revision = _git(here, "rev-parse", "--short=12", "HEAD")
     if not revision:
-        return os.environ.get("SOURCE_REVISION", "unknown")
+        return os.environ.get("SOURCE_REVISION", UNKNOWN_REVISION)
     if not _git(here, "status", "--porcelain"):
         return revision
     changes = _git(here, "diff", "HEAD") + _git(here, "ls-files", "--others", "--exclude-standard")

@@ -99,6 +99,10 @@ def _echo(results: Results) -> Iterator[str]:
     loops = [peak for peak in results.peaks if peak.scenario == ECHO]
     most = largest(loops)
     found = index(results.summary)
+    tried = {peak.connections for peak in loops}
+    for count in sorted(tried, reverse=True):
+        if most is not None and count > most:
+            yield f"every closed loop of echoes over {count:,} connections failed"
     if most is not None:
         told = f"in a closed loop over {most:,} connections an echo costs the server"
         failed = [
@@ -182,9 +186,13 @@ def _memory(results: Results) -> Iterator[str]:
         if slope.figure == "rss_held"
     }
     most = largest(results.rows)
-    for (scenario, count, figure, engine), entry in index(results.summary).items():
-        if (scenario, count, figure) == (HOLD, most, "rss_per_connection"):
-            costs.setdefault(engine, entry.estimate.median)
+    grown = {
+        engine: entry.estimate.median
+        for (scenario, count, figure, engine), entry in index(results.summary).items()
+        if (scenario, count, figure) == (HOLD, most, "rss_per_connection")
+    }
+    if grown.keys() - costs.keys():
+        costs = grown  # one or the other for all: a growth has the process's own in it
     if costs:
         yield f"a connection takes {_takes(costs, results.asked.rival)}"
 

@@ -1,5 +1,6 @@
-"""The two ends of the machine, from `extremes.json`: a crowd that takes several processes, and a
-thread for each connection until the kernel refuses one. Neither is ranked against anything."""
+"""The two ends of the machine, from `extremes.json`: a crowd that takes several processes, and
+threads, with a connection each and without, until no more can be had. Neither is ranked against
+anything."""
 
 import shlex
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class Beyond:
 
 
 def beyond(extremes: Extremes, machine: Machine) -> Beyond:
-    crowd, breaking = extremes.crowd, extremes.breaking
+    crowd = extremes.crowd
     sentences, charts, tables = [], [], []
     commands = [shlex.join(extremes.command)]
     if crowd is not None:
@@ -44,10 +45,14 @@ def beyond(extremes: Extremes, machine: Machine) -> Beyond:
         charts += _crowd_charts(crowd)
         tables += [table for table in (_crowd_table(crowd), _crowd_failures(crowd)) if table]
         commands += [shlex.join(crowd.server_command), shlex.join(crowd.locust_command)]
-    if breaking is not None:
-        sentences.append(_breaking_told(breaking))
-        tables.append(_breaking_table(breaking))
-        commands.append(shlex.join(breaking.command))
+    for breaking, title in (
+        (extremes.breaking, "A thread for each connection, until it failed"),
+        (extremes.bare_threads, "Threads alone, until one was refused"),
+    ):
+        if breaking is not None:
+            sentences.append(_breaking_told(breaking))
+            tables.append(_breaking_table(breaking, title))
+            commands.append(shlex.join(breaking.command))
     return Beyond(sentences, charts, tables, commands, _origin(extremes, machine))
 
 
@@ -79,15 +84,25 @@ def _crowd_told(crowd: Crowd) -> str:
 
 
 def _breaking_told(breaking: Breaking) -> str:
-    told = (
+    """How threads ended: by a refusal, by descriptors before that, or not at all."""
+    whose = (
         f"A thread for each connection came to {breaking.connections:,} connections "
-        f"({breaking.threads:,} threads) before the next could not be started"
+        if breaking.connections
+        else "Threads alone, without connections, came to "
     )
-    if breaking.errno is not None or breaking.error:
-        number = UNKNOWN if breaking.errno is None else str(breaking.errno)
-        told += f" (errno {number}, {breaking.error})"
-    told += f", at the limit {breaking.limit}" if breaking.limit else ", at no limit that was found"
-    return f"{told}{'; ended by: ' + breaking.reason if breaking.reason else ''}."
+    came_to = f"{whose}{_threads_told(breaking)}"
+    if breaking.reason:
+        return f"{came_to}; it does not count: {breaking.reason}"
+    limit = breaking.limit or "no limit that was found"
+    if breaking.errno is None:
+        return f"{came_to}; then {breaking.error or 'it went no further'}, at {limit}."
+    refused = f"errno {breaking.errno}, {breaking.error}"
+    return f"{came_to}; the next could not be started ({refused}), at {limit}."
+
+
+def _threads_told(breaking: Breaking) -> str:
+    threads = f"{breaking.threads:,} threads"
+    return f"({threads})" if breaking.connections else threads
 
 
 def _crowd_charts(crowd: Crowd) -> list[Chart]:
@@ -184,19 +199,19 @@ def _crowd_failures(crowd: Crowd) -> Table | None:
     return Table("Failures in the crowd", ["request", "error", "count"], lines, shown=True)
 
 
-def _breaking_table(breaking: Breaking) -> Table:
+def _breaking_table(breaking: Breaking, title: str) -> Table:
     facts = [
         ("connections, each answered by its thread", integer(breaking.connections)),
         ("threads", integer(breaking.threads)),
         ("errno", UNKNOWN if breaking.errno is None else str(breaking.errno)),
         ("error", breaking.error or UNKNOWN),
         ("limit that was reached", breaking.limit or UNKNOWN),
-        ("ended otherwise", breaking.reason or UNKNOWN),
+        ("verdict", f"void: {breaking.reason}" if breaking.reason else "valid"),
         ("seconds", digits(breaking.seconds)),
         ("RSS", memory(breaking.rss)),
         ("started", breaking.started),
     ]
-    return facts_table("A thread for each connection, until it failed", facts)
+    return facts_table(title, facts)
 
 
 def facts_table(title: str, facts: list[tuple[str, str]], shown: bool = False) -> Table:

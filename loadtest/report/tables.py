@@ -167,14 +167,25 @@ def slopes(results: Results) -> Table | None:
             ]
             what = "a connection" if part == "bytes_per_connection" else "without connections"
             lines.append(Line(f"{title}, {what}", cells))
-    counts = ", ".join(f"{count:,}" for count in results.slopes[0].connections)
     return Table(
         "Memory as a line through all numbers of connections",
         ["figure", *results.asked.modes],
         lines,
-        note=f"least squares through {counts} connections in each round, then the median of the "
-        "rounds; what the machine's kernel takes is of both ends",
+        note=f"least squares through {_points(results)} connections in each round, then the median "
+        "of the rounds; what the machine's kernel takes is of both ends",
     )
+
+
+def _points(results: Results) -> str:
+    """Through which numbers of connections the lines go, where engines differ by engine."""
+    engines: dict[str, list[str]] = {}
+    for slope in results.slopes:
+        if slope.figure == "rss_held":
+            counts = ", ".join(f"{count:,}" for count in slope.connections)
+            engines.setdefault(counts, []).append(slope.engine)
+    if len(engines) == 1:
+        return next(iter(engines))
+    return "; ".join(f"{counts} ({', '.join(names)})" for counts, names in engines.items())
 
 
 def differences(results: Results) -> list[Table]:

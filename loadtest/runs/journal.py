@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.closed_loop.scenarios import HOLD
-from loadtest.host.machine import Machine
+from loadtest.host.machine import UNKNOWN_REVISION, Machine
 from loadtest.results.decode import from_json
 from loadtest.results.schema import SCHEMA, Asked, Peak, Row
 
@@ -134,6 +134,10 @@ def _differences(there: Header, wanted: Header) -> Sequence[str]:
     if there.schema != SCHEMA:
         return [f"its schema is {there.schema}, this is {SCHEMA}"]
     found = []
+    if wanted.machine.git_revision == UNKNOWN_REVISION:
+        found.append(
+            "the revision of the code is not known, so it may be another one (SOURCE_REVISION)"
+        )
     for what in ("asked", "machine"):
         ours, theirs = getattr(wanted, what), getattr(there, what)
         for field in dataclasses.fields(ours):

@@ -98,11 +98,9 @@ def _with_server(row: Row, seen: Observed, held: list[Sample]) -> Row:
         )
     if seen.idle is not None and row.rss_held is not None:
         idle = seen.idle
-        counts = [sample.fds - idle.fds for sample in held]
-        counts += [census.connections for census in seen.censuses]
         row = replace(
             row,
-            held_server_min=min(counts),
+            held_server_min=_lowest(held, seen.censuses),
             rss_before=idle.rss,
             rss_per_connection=(row.rss_held - idle.rss) / row.connections,
         )
@@ -123,6 +121,20 @@ def _with_server(row: Row, seen: Observed, held: list[Sample]) -> Row:
             involuntary_switches_per_second=(last.involuntary - first.involuntary) / seconds,
         )
     return row
+
+
+def _lowest(held: Sequence[Sample], censuses: Sequence[Census]) -> int | None:
+    """Of the connections on the server's side: what the kernel shows before and after the hold, and
+    between that what descriptors have become fewer.
+
+    Fewer than with all held, not more than with none: an engine may close some of its own
+    meanwhile, as uvloop's does with a listener when it is nearly full.
+    """
+    if not censuses:
+        return None
+    first = censuses[0]
+    counts = [first.connections + min(0, sample.fds - first.fds) for sample in held]
+    return min([*counts, *(census.connections for census in censuses)])
 
 
 def _largest(censuses: Sequence[Census], value: Callable[[Census], int | None]) -> int | None:

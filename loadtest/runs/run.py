@@ -32,10 +32,12 @@ HOLD_GRACE = 30.0
 @dataclass(frozen=True)
 class Census:
     """The costly counts: sockets the kernel shows, switches of all threads, and memory that takes
-    a walk to add up. Those of memory are None where the kernel does not tell."""
+    a walk to add up. Those of memory are None where the kernel does not tell. The descriptors of
+    the same moment are what cheaper looks are set against."""
 
     at: float
     connections: int
+    fds: int
     voluntary: int
     involuntary: int
     pss: int | None
@@ -48,7 +50,8 @@ def take_census(engine: Engine) -> Census:
     voluntary, involuntary = kernel.context_switches(pid)
     return Census(
         at=time.monotonic(),
-        connections=kernel.established(pid, engine.echo.host, engine.echo.port),
+        connections=kernel.accepted(pid, engine.echo.host, engine.echo.port),
+        fds=kernel.descriptors(pid),
         voluntary=voluntary,
         involuntary=involuntary,
         pss=kernel.proportional_memory(pid),

@@ -5,13 +5,13 @@ once a second, on a machine where it may take that time from Locust. Context swi
 threads are not so cheap; they are read separately, before and after what is measured.
 """
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psutil
 
+from loadtest.host import kernel
 from loadtest.results.figures import Phase
 
 
@@ -54,15 +54,10 @@ class Sampler:
                 cpu_system=cpu.system,
                 rss=self._process.memory_info().rss,
                 threads=self._process.num_threads(),
-                fds=self._count_fds(),
+                fds=kernel.descriptors(self._process.pid),
             )
         self.samples.append(sample)
         return sample
-
-    def _count_fds(self) -> int:
-        """Linux 6.2 and later give the number as a directory's size; before, it is listed."""
-        size = os.stat(f"/proc/{self._process.pid}/fd").st_size
-        return size or self._process.num_fds()
 
 
 def cpu_use(samples: Sequence[Sample]) -> CpuUse:

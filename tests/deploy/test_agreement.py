@@ -204,14 +204,18 @@ def test_limits_of_haproxy_and_the_servers_fit_into_each_other() -> None:
     connections, each = int(proxy["PROXY_CONNECTIONS"]), int(proxy["PROXY_PER_SERVER"])
     assert str(connections) == haproxy_says("presetenv", "PROXY_CONNECTIONS")
     assert str(each) == haproxy_says("presetenv", "PROXY_PER_SERVER")
+    process = int(proxy["PROXY_PROCESS"])
+    assert str(process) == haproxy_says("presetenv", "PROXY_PROCESS")
+    assert process >= connections + 50  # or the admin port would be closed to all when it is full
     # Two for each, and some dozens.
-    assert 2 * connections + 100 < services["haproxy"]["ulimits"]["nofile"]["hard"]
+    assert 2 * process + 100 < services["haproxy"]["ulimits"]["nofile"]["hard"]
     # A check is a connection, too.
     assert each < services["server"]["ulimits"]["nofile"]["hard"] - KEPT_BACK - 10
     assert each < PORTS
     places = int(haproxy_says("server-template", "c10k").split()[0])
     assert connections <= places * each
     assert places >= int(services["server"]["scale"])
+    assert places > find("HorizontalPodAutoscaler", "c10k-server")["spec"]["maxReplicas"]
 
 
 def test_compose_and_haproxy_mean_the_same_ports_and_names() -> None:
@@ -247,8 +251,10 @@ def test_containers_are_given_longer_to_stop_than_they_take() -> None:
 
 def test_the_kernel_gives_a_dead_server_up_before_the_server_would_a_dead_client() -> None:
     """Each retry waits twice as long as the one before, the first 0.2 s (RTO_MIN of Linux)."""
-    retries = compose_services()["haproxy"]["sysctls"]["net.ipv4.tcp_retries2"]
-    assert 0.2 * (2 ** (retries + 1) - 1) < server_default("write-timeout")
+    sysctls = dict(each.split("=") for each in compose_services()["haproxy"]["sysctls"][2:])
+    assert 0.2 * (2 ** (int(sysctls["net.ipv4.tcp_retries2"]) + 1) - 1) < server_default(
+        "write-timeout"
+    )
 
 
 def test_compose_takes_no_settings_by_the_servers_own_names() -> None:

@@ -78,6 +78,10 @@ class HAProxy:
         return [name for name, row in self.table().items() if row["status"].startswith("UP")]
 
 
+# Clients that an HAProxy of the tests has places for.
+FULL = 100
+
+
 @contextlib.contextmanager
 def proxied(
     servers: list[ServerProcess],
@@ -101,7 +105,7 @@ def proxied(
                 stdout=out,
                 stderr=out,
                 pass_fds=[echo.fileno(), admin.fileno()],
-                env={"PROXY_CONNECTIONS": "100"},
+                env={"PROXY_CONNECTIONS": str(FULL), "PROXY_PROCESS": "200"},
             )
         try:
             made = HAProxy(echo.getsockname()[1], admin.getsockname()[1])
@@ -183,6 +187,16 @@ def test_new_connections_go_where_there_are_fewest(start: Start, tmp_path: Path)
         for _ in range(3):
             clients.enter_context(talking(proxy))
         assert proxy.sessions() == [3, 3]
+        assert "haproxy_server_current_sessions" in proxy.page("/metrics")
+
+
+def test_a_proxy_that_is_full_still_answers_probes(start: Start, tmp_path: Path) -> None:
+    with proxied([start("a")], tmp_path) as proxy, contextlib.ExitStack() as clients:
+        for _ in range(FULL):
+            clients.enter_context(talking(proxy))
+        waiting = clients.enter_context(proxy.connect())
+        waiting.sendall(b"ping")
+        assert proxy.sessions() == [FULL]
         assert "haproxy_server_current_sessions" in proxy.page("/metrics")
 
 

@@ -44,6 +44,7 @@ class Scaled:
             STACK_WORKERS="2",
             STACK_PROXY_BASE="python:3.11-slim-bookworm",
             STACK_PROXY_CONNECTIONS="2000",
+            STACK_PROXY_PROCESS="2100",
             STACK_PROXY_NOFILE="5000",
             STACK_PORT=str(free_port()),
             STACK_PROXY_ADMIN_PORT=str(self.admin_port),

@@ -1,8 +1,10 @@
 """Fixtures: real servers, known by their command line as the load tests know them; a browser."""
 
+import fcntl
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +53,30 @@ def _server(process: subprocess.Popen[bytes], out: Path, services: set[str]) -> 
             return Server(ports["echo"], ports["sleep"], process.pid, ports.get("admin", 0))
         time.sleep(0.02)
     raise AssertionError("the server did not start")
+
+
+# The kernel counts overflows of listen queues for all together, and a run beside which one was
+# counted is void: tests that overflow one wait for tests of runs, and the other way round.
+_LISTEN_QUEUES = Path(tempfile.gettempdir(), "c10k-tests-listen-queues.lock")
+
+
+@contextmanager
+def _locked(kind: int) -> Iterator[None]:
+    with _LISTEN_QUEUES.open("a") as file:
+        fcntl.flock(file, kind)  # the test's own timeout bounds it
+        yield
+
+
+@pytest.fixture(scope="module")
+def nobody_overflows() -> Iterator[None]:
+    with _locked(fcntl.LOCK_SH):
+        yield
+
+
+@pytest.fixture
+def overflows_alone() -> Iterator[None]:
+    with _locked(fcntl.LOCK_EX):
+        yield
 
 
 @pytest.fixture(scope="module")

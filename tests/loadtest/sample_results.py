@@ -352,7 +352,7 @@ def failed(peak: Peak) -> Peak:
 
 
 def sample_extremes() -> Extremes:
-    """A crowd of 100,000, and a server with a thread a connection that ended at 32,743."""
+    """A crowd of 100,000, and a server with a thread a connection, and threads alone."""
     noise = random.Random(9)
     moments = []
     for at in range(0, 140, 2):
@@ -436,13 +436,23 @@ def sample_extremes() -> Extremes:
         breaking=Breaking(
             command=["python", "-m", "server", "--mode", "threads"],
             started="2026-01-02T00:10:00+00:00",
-            connections=32_743,
-            threads=32_744,
+            connections=19_936,
+            threads=19_939,
+            errno=None,
+            error="the next connection waits, and was answered when another had ended",
+            limit="open files 20,000",
+            seconds=11.2,
+            rss=395_000_000,
+        ),
+        bare_threads=Breaking(
+            command=["python", "-m", "loadtest.extremes.bare_threads", "30375"],
+            started="2026-01-02T00:11:00+00:00",
+            connections=0,
+            threads=21_793,
             errno=11,
             error="Resource temporarily unavailable",
             limit="vm.max_map_count 65,530",
-            seconds=41.2,
-            rss=1_390_000_000,
+            seconds=2.4,
         ),
     )
 

@@ -38,6 +38,9 @@ sys.exit(7)
 """
 
 
+pytestmark = pytest.mark.usefixtures("nobody_overflows")
+
+
 @dataclass(frozen=True)
 class Compared:
     status: int

@@ -65,9 +65,9 @@ def test_more_source_addresses_allow_more_connections() -> None:
 
 def test_thread_limits_matter_only_to_the_threads_engine() -> None:
     need = Need(connections=10**7, threads=False)
-    assert "pid_max" not in [check.name for check in check_machine(need)]
+    assert "kernel.pid_max" not in [check.name for check in check_machine(need)]
     with_threads = short_of(check_machine(Need(connections=10**7, threads=True)))
-    (short,) = [check for check in with_threads if check.name == "pid_max"]
+    (short,) = [check for check in with_threads if check.name == "kernel.pid_max"]
     assert "--modes" in short.remedy
 
 

@@ -71,6 +71,7 @@ def test_a_line_that_was_cut_off_is_a_run_that_was_not_finished(tmp_path: Path) 
         ("asked", {"modes": ["runtime"]}, "modes was"),
         ("asked", {"source_addresses": "127.0.0.2"}, "source_addresses was none, is 127.0.0.2"),
         ("machine", {"git_revision": "new"}, "git_revision was 0123456789ab, is new"),
+        ("machine", {"git_revision": "unknown"}, "the revision of the code is not known"),
         ("machine", {"cores": 64}, "cores was 2, is 64"),
         ("machine", {"versions": {}}, "versions was"),
     ],

@@ -54,12 +54,12 @@ def sample(at: float, cpu: float, fds: int = 110, rss: int = 3_000_000) -> Sampl
 def observed(result: LoadResult | None = RESULT, fds: int = 110) -> Observed:
     return Observed(
         job=Job("hold", "runtime", 100, 1),
-        before=Census(0.0, 0, 0, 0, 900_000, 0, 1_000_000),
+        before=Census(0.0, 0, 10, 0, 0, 900_000, 0, 1_000_000),
         idle=replace(sample(0.0, 0.0, fds=10, rss=1_000_000), phase=None),
         samples=[sample(1.0, 1.0), sample(6.0, 1.01, fds=fds), sample(11.0, 1.02)],
         censuses=[
-            Census(0.0, 100, 10, 1, 2_800_000, 4096, 1_900_000),
-            Census(12.0, 100, 130, 13, 2_900_000, 0, 1_800_000),
+            Census(0.0, 100, 110, 10, 1, 2_800_000, 4096, 1_900_000),
+            Census(12.0, 100, 110, 130, 13, 2_900_000, 0, 1_800_000),
         ],
         result=result,
         listening=ListenCounters(0, 0),
@@ -106,6 +106,13 @@ def test_the_servers_lowest_count_decides_too() -> None:
     row = make_row(PLAN, observed(fds=109))
     assert row.held_server_min == 99
     assert "99 of 100 connections held at the minimum, on the server" in row.reasons[0]
+
+
+def test_an_engine_that_closes_a_descriptor_of_its_own_before_the_hold_has_lost_nobody() -> None:
+    seen = observed(fds=108)
+    seen.samples = [replace(each, fds=108) for each in seen.samples]
+    seen.censuses = [replace(each, fds=108) for each in seen.censuses]
+    assert make_row(PLAN, seen).held_server_min == 100
 
 
 def test_a_run_that_broke_off_keeps_its_reason_and_measures_nothing() -> None:

@@ -22,11 +22,20 @@ from tests.loadtest.harness import HostileServer, honest
 def test_established_connections_are_counted_on_the_servers_side_alone() -> None:
     with HostileServer(honest) as server:
         address = ("127.0.0.1", server.port)
-        assert kernel.established(os.getpid(), *address) == 0
+        assert kernel.accepted(os.getpid(), *address) == 0
         clients = [socket.create_connection(address, 5.0) for _ in range(3)]
-        assert kernel.established(os.getpid(), *address) == 3
+        assert kernel.accepted(os.getpid(), *address) == 3
         for client in clients:
             client.close()
+
+
+def test_who_waits_in_a_listen_queue_is_not_accepted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address), socket.create_connection(address):
+            assert kernel.accepted(os.getpid(), *address) == 0
+            with listener.accept()[0]:
+                assert kernel.accepted(os.getpid(), *address) == 1
 
 
 def test_a_sample_counts_the_fds_and_threads_of_the_process() -> None:
@@ -146,6 +155,8 @@ def test_cpu_use_spans_the_samples() -> None:
     assert cpu_use([]).seconds == 0
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("overflows_alone")
 def test_an_overflow_of_a_listen_queue_is_counted() -> None:
     before = kernel.listen_counters()
     clients = []

@@ -124,16 +124,29 @@ def test_an_interrupted_comparison_says_so() -> None:
 def test_the_ends_of_the_machine_are_there() -> None:
     text = text_of(PAGE)
     assert "runtime held 100,000 connections at once (2 server processes, 4 of Locust)" in text
-    assert "came to 32,743 connections (32,744 threads)" in text
-    assert "errno 11, Resource temporarily unavailable" in text
-    assert "at the limit vm.max_map_count 65,530" in text
+    assert (
+        "A thread for each connection came to 19,936 connections (19,939 threads); then the next "
+        "connection waits, and was answered when another had ended, at open files 20,000." in text
+    )
+    assert (
+        "Threads alone, without connections, came to 21,793 threads; the next could not be started "
+        "(errno 11, Resource temporarily unavailable), at vm.max_map_count 65,530." in text
+    )
     assert "Beyond one process" not in text_of(render(FULL))
+
+
+def test_threads_that_did_not_fail_are_not_said_to_have() -> None:
+    assert EXTREMES.bare_threads is not None
+    stopped = replace(EXTREMES.bare_threads, errno=None, error="", limit="", reason="stopped at 50")
+    text = text_of(render(FULL, replace(EXTREMES, bare_threads=stopped)))
+    assert "came to 21,793 threads; it does not count: stopped at 50" in text
+    assert "could not be started" not in text
 
 
 def test_a_crowd_that_does_not_count_says_why() -> None:
     assert EXTREMES.crowd is not None
     crowd = replace(EXTREMES.crowd, ok=False, reason=f"12 were lost {HOSTILE}", moments=[])
-    html = render(FULL, replace(EXTREMES, crowd=crowd, breaking=None))
+    html = render(FULL, replace(EXTREMES, crowd=crowd, breaking=None, bare_threads=None))
     assert "does not count: 12 were lost" in text_of(html)
     assert "A thread for each connection" not in text_of(html)
     assert "<script" not in html

@@ -79,7 +79,7 @@ def test_one_worker_is_no_supervisor() -> None:
 def test_a_crowd_needs_no_threads() -> None:
     names = [check.name for check in check_machine(need_of(Split(10**7, 2, 2, ""), 500))]
     assert "open files, server" in names
-    assert "pid_max" not in names
+    assert "kernel.pid_max" not in names
 
 
 def test_the_machine_is_asked_for_all_its_open_files() -> None:

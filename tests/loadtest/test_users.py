@@ -357,6 +357,8 @@ def test_a_busy_worker_is_waited_for(
     assert result.times["CONNECT echo"]["count"] == 40
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("overflows_alone")
 def test_users_connect_in_turns(tmp_path: Path) -> None:
     """Nobody answers here, so each attempt lasts for a second, and five of them cannot be over
     before five seconds are unless several were under way at the same time."""
