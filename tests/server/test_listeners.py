@@ -9,7 +9,7 @@ import pytest
 
 from server import config
 from server.errors import UsageError
-from server.listeners import MAX_UNSENT, open_listeners
+from server.listeners import MAX_UNSENT, inherited, open_listeners
 from tests.server.harness import eventually
 
 KIB = 1 << 10
@@ -51,3 +51,25 @@ def test_a_machine_without_ipv6_says_so_on_one_line(monkeypatch: pytest.MonkeyPa
         open_listeners(settings),
     ):
         pytest.fail("opened")
+
+class TestKeepalive:
+    def options(self, *flags: str) -> dict[int, int]:
+        settings = config.load(flags, {}, 1000)[0]
+        return {option: value for (_, option), value in inherited(settings)}
+
+    def test_an_idle_timeout_finds_who_is_gone_without_it(self) -> None:
+        assert socket.SO_KEEPALIVE not in self.options()
+        assert self.options("--idle-timeout", "0")[socket.SO_KEEPALIVE] == 1
+
+    @pytest.mark.parametrize("write_timeout", ["30", "10", "600"])
+    def test_a_probe_that_is_dropped_ends_nobody(self, write_timeout: str) -> None:
+        """Linux gives up at the first probe without an answer once the write timeout is over."""
+        found = self.options("--idle-timeout", "0", "--write-timeout", write_timeout)
+        first, interval = found[socket.TCP_KEEPIDLE], found[socket.TCP_KEEPINTVL]
+        assert first + 3 * interval < found[socket.TCP_USER_TIMEOUT] / 1000
+        assert first + 3 * interval <= 120
+
+    def test_without_a_write_timeout_probes_are_counted(self) -> None:
+        found = self.options("--idle-timeout", "0", "--write-timeout", "0")
+        assert socket.TCP_USER_TIMEOUT not in found
+        assert found[socket.TCP_KEEPCNT] == 4
