@@ -52,6 +52,7 @@ def test_a_machine_without_ipv6_says_so_on_one_line(monkeypatch: pytest.MonkeyPa
     ):
         pytest.fail("opened")
 
+
 class TestKeepalive:
     def options(self, *flags: str) -> dict[int, int]:
         settings = config.load(flags, {}, 1000)[0]
