@@ -24,6 +24,9 @@ def test_established_connections_are_counted_on_the_servers_side_alone() -> None
         address = ("127.0.0.1", server.port)
         assert kernel.accepted(os.getpid(), *address) == 0
         clients = [socket.create_connection(address, 5.0) for _ in range(3)]
+        for client in clients:  # its echo says that the server has accepted it
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"
         assert kernel.accepted(os.getpid(), *address) == 3
         for client in clients:
             client.close()
